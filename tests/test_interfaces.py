@@ -60,7 +60,7 @@ class InterfaceTests(SynchronousTestCase):
         source = "".join(path.read_text() for path in folder.glob("*.py"))
         for interface in interfaces_of(homeserver) | interfaces_of(custom):
             if interface is not IAccountStoreWithDevices:  # HomeserverContract is about this one
-                self.assertIn(f"provides({interface.__name__}, ", source)
+                self.assertRegex(source, rf"(part_of|checked)\({interface.__name__}, ")
 
     def test_internal(self) -> None:
         """Any other interface has two implementations in regsys at least: a part of ours with one

@@ -137,21 +137,29 @@ class IRooms(Interface):
     """
 
     def find(room: str) -> Awaitable[Optional[FoundRoom]]:
-        """The room of this alias (``#name:server``) or id (``!…``); None if there is none."""
+        """The room of this alias (``#name:server``, of whatever server) or id (``!…``); None if
+        there is none. ``FoundRoom.resident``: whether a user of this server has joined it by now.
+        For an alias it must be right; for the id of another server's room it may stay False."""
 
     def create(creator: UserID, room: NewRoom) -> Awaitable[FoundRoom]:
-        """Create the room, with ``creator`` in it. Raises RoomTaken if its alias names a room by
-        now (the directory of aliases decides, not a look before)."""
+        """Create the room: ``creator`` has joined it, and ``room.invited`` are invited.
+
+        Raises RoomTaken if its alias names a room by now (the directory of aliases decides, not a
+        look before); then nothing has changed.
+        """
 
     def is_public(room: FoundRoom) -> Awaitable[bool]:
         """Whether any user may join without an invitation; False if the join rules cannot be
-        read."""
+        read, as may be if the room is not ``resident``."""
 
     def invite(inviter: UserID, user_id: UserID, room: FoundRoom) -> Awaitable[None]:
-        """Invite the user, unless the user is invited or joined already."""
+        """Invite the user, unless the user is invited or joined already. Raises RoomRefused if
+        ``inviter`` has not joined the room."""
 
     def join(user_id: UserID, room: FoundRoom) -> Awaitable[None]:
-        """Have the user join, unless the user has joined already."""
+        """Have the user join, unless the user has joined already; through ``room.servers`` if no
+        user of this server has yet. Raises RoomRefused for a room that is not public if the user
+        is not invited."""
 
 
 class IPushers(Interface):

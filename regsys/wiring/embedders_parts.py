@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import functools
-import inspect
-from typing import Any, Awaitable, Callable, Mapping, Optional, TypeVar, cast
+from typing import Any, Awaitable, Callable, Optional, TypeVar
 
 import attr
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from zope.interface import Interface, directlyProvides, providedBy
-from zope.interface.interface import Method
+from zope.interface import Interface
 
 from regsys import deadlines
 from regsys.errors import Unavailable
 from regsys.interfaces import IFollower, ISmsSender, IStage, IValidationMails
-from regsys.interfaces.provided import RETURN_AT_ONCE
 from regsys.wiring import arguments
 from regsys.wiring.process import Process
+from regsys.wiring.stand_ins import answer_of, stand_in
 from regsys.wiring.subsystem import Hooks
 from regsys.wiring.subsystem import hooks as new_hooks
 
@@ -81,25 +79,18 @@ class EmbeddersParts:
         return self._with_deadline(f"hooks({name})", interface, part)
 
     def _with_deadline(self, argument: str, interface: type[Interface], part: T) -> T:
-        awaited = {
-            name: self._call(argument, name, part)
-            for name, method in interface.namesAndDescriptions(all=True)
-            if isinstance(method, Method) and method not in RETURN_AT_ONCE
-        }
-        return cast("T", _Part(part, awaited)) if awaited else part
+        def instead(name: str) -> Callable[..., Awaitable[Any]]:
+            return self._call(argument, name, part)
+
+        return stand_in(interface, part, instead)
 
     def _call(self, argument: str, name: str, part: object) -> Callable[..., Awaitable[Any]]:
         own = f"{argument}: {type(part).__name__}.{name}"
 
         @functools.wraps(getattr(part, name))
         async def call(*args: Any, **kwargs: Any) -> Any:
-            result = getattr(part, name)(*args, **kwargs)
-            if not inspect.isawaitable(result):
-                raise TypeError(
-                    f"{own} returned a {type(result).__name__}, which cannot be awaited: make it"
-                    " async, or return a Deferred"
-                )
-            working = Deferred.fromCoroutine(_awaited(own, result))
+            returned = getattr(part, name)(*args, **kwargs)
+            working: Deferred[Any] = Deferred.fromCoroutine(answer_of(own, returned))
             # Most parts answer at once, or soon: the first need no timer.
             return await (working if working.called else self._in_time(own, working))
 
@@ -132,28 +123,3 @@ class EmbeddersParts:
         finally:
             if timer.active():
                 timer.cancel()
-
-
-async def _awaited(own: str, result: Awaitable[T]) -> T:
-    value = await result
-    if inspect.isawaitable(value):
-        raise TypeError(f"{own} returned a {type(value).__name__} in place of its result: await it")
-    return value
-
-
-class _Part:
-    """Stands for a part, in all that it provides and has. ``methods`` are in place of its own."""
-
-    def __init__(self, part: object, methods: Mapping[str, Callable[..., Any]]) -> None:
-        self.__dict__.update(methods, _part=part)
-        directlyProvides(self, providedBy(part))
-
-    @property  # type: ignore[misc]  # typeshed has a setter
-    def __class__(self) -> Any:  # for isinstance, as in unittest.mock
-        return type(self.__dict__["_part"])
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_part"], name)
-
-    def __repr__(self) -> str:
-        return f"<{self.__dict__['_part']!r} with a deadline>"

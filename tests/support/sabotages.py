@@ -123,6 +123,10 @@ _DEVICES = [
     ("SET token_hash", "SET display_name = excluded.display_name, token_hash"),
     ("excluded.token_hash, valid_until_ms = excluded.valid_until_ms", "excluded.token_hash"),
     ("if _lock(txn, user_id) != login.terms.is_guest:", "if False:"),
+    (
+        "if _lock(txn, user_id) != login.terms.is_guest:",
+        'if _lock(txn, UserID(user_id.localpart, "contract.example")) != login.terms.is_guest:',
+    ),
     ("if _lock(txn, user_id) != login.terms.is_guest:", "if _lock(txn, user_id) is None:"),
     (
         "SET deactivated = FALSE WHERE user_id = ? AND NOT deactivated",
@@ -208,9 +212,11 @@ STAGE = [
         "if given not in self.code.reveal():",
     ),
     ('raise StageFailed("M_UNAUTHORIZED", ', "return not ("),
+    ('raise StageFailed("M_UNAUTHORIZED", ', "return None and ("),
     ('raise StageFailed("M_UNAUTHORIZED", ', "raise InvalidParam("),
     ('raise StageFailed("M_MISSING_PARAM", ', "raise MissingParam("),
     ("        return True\n\n\n# --- The", "        return None\n\n\n# --- The"),
+    ("        return True\n\n\n# --- The", "        return False\n\n\n# --- The"),
     ("        return True\n\n\n# --- The", "        return self.code\n\n\n# --- The"),
     ('return {"hint": "It', 'return {"hint": object(), "": "It'),
     (

@@ -13,12 +13,13 @@ from regsys.testing.contracts.case import (
     Contract,
     MaybeAwaitable,
     account,
+    part_of,
     together,
     upgrade,
     user,
     value_of,
+    yours,
 )
-from regsys.testing.provides import provides
 
 CONTENDERS = 8
 GUEST = f"{NEIGHBOUR}-guest"
@@ -34,10 +35,12 @@ class AccountStoreContract(Contract):
     fails, somebody who was a guest once may take over an account.
     """
 
+    @yours
     def make(self) -> MaybeAwaitable[IAccountStore]:
         """An empty store."""
         raise NotImplementedError()
 
+    @yours
     def deactivate(self, user_id: UserID) -> MaybeAwaitable[None]:
         """Deactivate this account, as your homeserver does; SkipTest if it never does."""
         raise NotImplementedError()
@@ -49,7 +52,7 @@ class AccountStoreContract(Contract):
 
     async def beside_others(self) -> IAccountStore:
         """A store with a user and a guest, whom no call of the test may change."""
-        store = await value_of(self.make())
+        store = await part_of(IAccountStore, self.make())
         made = [
             await store.create_account(account(NEIGHBOUR, NEIGHBOUR)),
             await store.create_account(account(GUEST, GUEST, is_guest=True)),
@@ -86,7 +89,7 @@ class AccountStoreContract(Contract):
 
     async def test_provides(self) -> None:
         """It has all methods, with the arguments that regsys calls them with."""
-        provides(IAccountStore, await value_of(self.make()))
+        await part_of(IAccountStore, self.make())
 
     async def test_created(self) -> None:
         """A new account's user is returned as it was given, capitals included."""

@@ -6,13 +6,15 @@ from regsys.interfaces import IMonthlyActiveUsers
 from regsys.model import NewAccount, UserID
 from regsys.model.accounts import ACTIVE_MS
 from regsys.testing.contracts.case import (
+    ELSEWHERE,
     Contract,
     MaybeAwaitable,
     account,
+    part_of,
     user,
     value_of,
+    yours,
 )
-from regsys.testing.provides import provides
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -20,18 +22,22 @@ DAY_MS = 24 * 3600 * 1000
 class MonthlyActiveUsersContract(Contract):
     """An IMonthlyActiveUsers, the accounts beside it, and its clock."""
 
+    @yours
     def make(self) -> MaybeAwaitable[IMonthlyActiveUsers]:
         """One without active users, that counts a user from the first moment on."""
         raise NotImplementedError()
 
+    @yours
     def create_account(self, new: NewAccount) -> MaybeAwaitable[None]:
         """Create this account, without making it active."""
         raise NotImplementedError()
 
+    @yours
     def use(self, user_id: UserID) -> MaybeAwaitable[None]:
         """Make the user active, such as by the use of a token."""
         raise NotImplementedError()
 
+    @yours
     def advance(self, ms: int) -> MaybeAwaitable[None]:
         """Advance its clock."""
         raise NotImplementedError()
@@ -42,11 +48,11 @@ class MonthlyActiveUsersContract(Contract):
 
     async def test_provides(self) -> None:
         """It has all methods, with the arguments that regsys calls them with."""
-        provides(IMonthlyActiveUsers, await value_of(self.make()))
+        await part_of(IMonthlyActiveUsers, self.make())
 
     async def test_counted(self) -> None:
         """An active user is counted once; the count stops at ``at_most``."""
-        users = await value_of(self.make())
+        users = await part_of(IMonthlyActiveUsers, self.make())
         self.assertEqual(await users.count(10), 0, "count: without active users it is 0")
         alice, bob, carol = [await self.add_user(name) for name in ("alice", "bob", "carol")]
         for user_id in (alice, bob, alice):
@@ -62,7 +68,7 @@ class MonthlyActiveUsersContract(Contract):
     async def test_aMonth(self) -> None:
         """A user stops counting thirty days after the last activity, and counts again after another
         one."""
-        users = await value_of(self.make())
+        users = await part_of(IMonthlyActiveUsers, self.make())
         alice, bob = await self.add_user("alice"), await self.add_user("bob")
         await value_of(self.use(alice))
         await value_of(self.use(bob))
@@ -79,7 +85,7 @@ class MonthlyActiveUsersContract(Contract):
 
     async def test_added(self) -> None:
         """A user who is added counts from that moment on. Adding is idempotent."""
-        users = await value_of(self.make())
+        users = await part_of(IMonthlyActiveUsers, self.make())
         alice = await self.add_user("alice")
         for _ in range(2):
             await users.add(alice)
@@ -89,6 +95,14 @@ class MonthlyActiveUsersContract(Contract):
         self.assertEqual(await users.count(10), 1, rule)
 
     async def test_nobodyAdded(self) -> None:
-        """Adding a user who does not exist is no error."""
-        users = await value_of(self.make())
-        await users.add(user("nobody"))
+        """Adding a user who does not exist, here or on another server, is no error, and makes
+        nobody else active."""
+        users = await part_of(IMonthlyActiveUsers, self.make())
+        alice, bob = await self.add_user("alice"), await self.add_user("bob")
+        for nobody in (user("nobody"), UserID("alice", ELSEWHERE)):
+            rule = f"add: no error for {nobody}, who does not exist"
+            await self.answer(users.add(nobody), rule)
+        await users.add(bob)
+        for other in (alice, UserID("bob", ELSEWHERE)):
+            rule = f"is_active: False for {other}, as only the same localpart on another server is"
+            self.assertEqual(await users.is_active(other), False, rule)

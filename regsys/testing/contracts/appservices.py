@@ -7,34 +7,35 @@ from regsys.model import Appservice, Secret
 from regsys.testing.contracts.case import (
     Contract,
     MaybeAwaitable,
+    part_of,
     user,
-    value_of,
+    yours,
 )
-from regsys.testing.provides import provides
 
 BRIDGE = Appservice(id="bridge", as_token=Secret("bridge's token"), sender_localpart="bridgebot")
 OTHER = Appservice(id="other", as_token=Secret("other's token"), sender_localpart="Otherbot")
 
-# In an exclusive namespace of the bridge; in exclusive namespaces of both services; in namespaces
-# of both that are not exclusive; in none.
+# Their namespaces: see ``make``.
 ITS_NAME, CONTESTED, SHARED, FREE = "_bridge_alice", "_contested", "_shared", "alice"
 
 
 class AppservicesContract(Contract):
     """An IAppservices."""
 
+    @yours
     def make(self) -> MaybeAwaitable[IAppservices]:
-        """One with the two services BRIDGE and OTHER, whose namespaces have the names above as the
-        comment says. How their ``users`` say so is up to you."""
+        """One with the services BRIDGE and OTHER: ITS_NAME is in an exclusive namespace of the
+        bridge, CONTESTED in exclusive ones of both, SHARED in ones of both that are not exclusive,
+        and FREE in none. How their ``users`` say so is up to you."""
         raise NotImplementedError()
 
     async def test_provides(self) -> None:
         """It has all methods, with the arguments that regsys calls them with."""
-        provides(IAppservices, await value_of(self.make()))
+        await part_of(IAppservices, self.make())
 
     async def test_tokens(self) -> None:
         """A service is found by its token, and by no other."""
-        services = await value_of(self.make())
+        services = await part_of(IAppservices, self.make())
         named = {item.id for item in services.services}
         self.assertEqual(named, {"bridge", "other"}, "services: has all services")
         for service in (BRIDGE, OTHER):
@@ -49,7 +50,7 @@ class AppservicesContract(Contract):
 
     async def test_namespaces(self) -> None:
         """A service may use the names in its namespaces, exclusive or not."""
-        services = await value_of(self.make())
+        services = await part_of(IAppservices, self.make())
         for name, bridge, other, reserved in (
             (ITS_NAME, True, False, {"bridge"}),
             (CONTESTED, True, True, {"bridge", "other"}),
@@ -64,7 +65,7 @@ class AppservicesContract(Contract):
 
     async def test_senders(self) -> None:
         """Only the service may use its own user; the name is reserved in any case of letters."""
-        services = await value_of(self.make())
+        services = await part_of(IAppservices, self.make())
         for mine, service, another in (("bridgebot", BRIDGE, OTHER), ("Otherbot", OTHER, BRIDGE)):
             may_use = [services.may_use(item.id, user(mine)) for item in (service, another)]
             rule = "may_use: only the service itself may use its own user"
@@ -75,6 +76,6 @@ class AppservicesContract(Contract):
 
     async def test_unknownService(self) -> None:
         """A service that does not exist may use no name."""
-        services = await value_of(self.make())
+        services = await part_of(IAppservices, self.make())
         rule = "may_use: False for a service that does not exist"
         self.assertEqual(services.may_use("unknown", user(ITS_NAME)), False, rule)

@@ -12,11 +12,12 @@ from regsys.testing.contracts.case import (
     NOW_MS,
     Contract,
     MaybeAwaitable,
+    part_of,
     together,
     user,
     value_of,
+    yours,
 )
-from regsys.testing.provides import provides
 
 CLIENT = Client("192.0.2.1", "a browser")
 # Registrations of each kind that regsys asks about. Their names and addresses are ordinary.
@@ -46,14 +47,17 @@ class BlockingContract(Contract):
     gets an error in place of a refusal that it can show.
     """
 
+    @yours
     def make(self) -> MaybeAwaitable[IBlocking]:
         """One that blocks nobody."""
         raise NotImplementedError()
 
+    @yours
     def block(self) -> MaybeAwaitable[object]:
         """Block registrations and logins from now on, at least those of ordinary users."""
         raise NotImplementedError()
 
+    @yours
     def unblock(self) -> MaybeAwaitable[object]:
         """Block nobody from now on."""
         raise NotImplementedError()
@@ -74,16 +78,16 @@ class BlockingContract(Contract):
 
     async def test_provides(self) -> None:
         """It has its methods, with the arguments that regsys calls them with."""
-        provides(IBlocking, await value_of(self.make()))
+        await part_of(IBlocking, self.make())
 
     async def test_open(self) -> None:
         """While nothing is blocked, every registration and login passes, however often."""
-        await self.passes(await value_of(self.make()))
+        await self.passes(await part_of(IBlocking, self.make()))
 
     async def test_blocked(self) -> None:
         """While it blocks, users get a refusal that their client can show, the same each time. It
         is raised: a return value, whichever, lets them pass."""
-        blocking = await value_of(self.make())
+        blocking = await part_of(IBlocking, self.make())
         await value_of(self.block())
         told = set()
         for _ in range(2):
@@ -101,7 +105,7 @@ class BlockingContract(Contract):
     async def test_everyKindWhileBlocked(self) -> None:
         """While it blocks, each kind of registration and login passes or is refused: it never
         fails by another exception, whatever is left out."""
-        blocking = await value_of(self.make())
+        blocking = await part_of(IBlocking, self.make())
         await value_of(self.block())
         for name, asked in everybody(blocking):
             (answer,) = await together([asked])
@@ -110,7 +114,7 @@ class BlockingContract(Contract):
 
     async def test_unblocked(self) -> None:
         """A server that was blocked takes everybody again."""
-        blocking = await value_of(self.make())
+        blocking = await part_of(IBlocking, self.make())
         await value_of(self.block())
         await self.refusal(
             RegistrationError, blocking.check(registration(KINDS["a user"])), "check"

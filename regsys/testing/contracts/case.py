@@ -7,12 +7,17 @@ all on the server SERVER at the time NOW_MS.
 
 from __future__ import annotations
 
+import functools
 import inspect
-from typing import TYPE_CHECKING, Any, Awaitable, Iterable, Sequence, TypeVar, Union
+import re
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Iterable, Sequence, TypeVar, Union, cast
 
 from twisted.internet.defer import Deferred, DeferredList
+from zope.interface import Interface
 
 from regsys.model import Login, LoginTerms, NewAccount, NewDevice, Secret, UserID
+from regsys.testing.provides import provides
+from regsys.wiring.stand_ins import answer_of, stand_in
 
 if TYPE_CHECKING:
     from unittest import TestCase as _TestCase
@@ -21,10 +26,15 @@ else:
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
+F = TypeVar("F", bound=Callable[..., Any])
 # What a helper of a suite returns: it may be a plain function, a coroutine, or return a Deferred.
 MaybeAwaitable = Union[T, Awaitable[T]]
 
+PACKAGE = f"{__package__}."
+
 SERVER = "contract.example"
+# Another server. Its users are not ours, whatever their localparts are.
+ELSEWHERE = "other.example"
 NOW_MS = 1_700_000_000_000
 # The suites give this user an account, a device and so on before a test: no call that the test
 # makes may change what is theirs.
@@ -34,10 +44,11 @@ NEIGHBOUR = "neighbour"
 class Contract(_TestCase):
     """A suite to be mixed into a ``twisted.trial.unittest.TestCase`` of yours.
 
-    Its tests are coroutines: a part may use the reactor or return at once. The methods that raise
-    NotImplementedError are for you to write, as plain functions, as coroutines, or as functions
-    that return Deferreds. Each test calls ``make`` once, before the others. A failure names the
-    method that has broken a rule, and the rule; the test's docstring says it in full.
+    Its tests are coroutines: a part may use the reactor or return at once. The helpers that are
+    marked with ``@yours`` are for you to write, as plain functions, as coroutines, or as functions
+    that return Deferreds; docs/contracts.md lists them. Each test calls ``make`` once, before the
+    others. A failure names the method that has broken a rule, and the rule; the test's docstring
+    says it in full.
     """
 
     async def answer(self, asked: Awaitable[T], rule: str) -> T:
@@ -60,6 +71,49 @@ class Contract(_TestCase):
         raise self.failureException(
             f"{rule}: it must raise {error.__name__}, and has returned {answer!r}"
         )
+
+
+def yours(helper: F) -> F:
+    """Marks a helper of a suite that its user writes. Until then each call says what is wanted."""
+
+    @functools.wraps(helper)
+    def unwritten(self: Contract, *_: Any) -> Any:
+        suite = next(kind for kind in type(self).__mro__ if kind.__module__.startswith(PACKAGE))
+        raise NotImplementedError(
+            f"{suite.__name__}: write {signature_of(helper)}: {wish_of(helper)}"
+        )
+
+    return cast("F", unwritten)
+
+
+def signature_of(helper: Callable[..., Any]) -> str:
+    """How a helper is called, and what it returns, such as ``add_user(localpart: str) -> UserID``:
+    that it may be awaitable is left out."""
+    whole = inspect.signature(helper)
+    own = whole.replace(parameters=list(whole.parameters.values())[1:])
+    text = str(own).replace("'", "")
+    return helper.__name__ + re.sub(r"MaybeAwaitable\[(.*)\]$", r"\1", text)
+
+
+def wish_of(helper: Callable[..., Any]) -> str:
+    """The first sentence of a helper's docstring."""
+    return re.split(r"(?<=\.) ", " ".join(str(helper.__doc__).split()))[0]
+
+
+async def part_of(interface: type[Interface], making: MaybeAwaitable[T]) -> T:
+    """The part that ``make`` has returned. It must provide this interface, and the methods of it
+    that are no coroutines and return no Deferreds are named when they are called."""
+    return checked(interface, await value_of(making))
+
+
+def checked(interface: type[Interface], part: T) -> T:
+    provides(interface, part)
+
+    def instead(name: str) -> Callable[..., Awaitable[Any]]:
+        own = f"{type(part).__name__}.{name}"
+        return lambda *args, **kwargs: answer_of(own, getattr(part, name)(*args, **kwargs))
+
+    return stand_in(interface, part, instead)
 
 
 async def value_of(given: MaybeAwaitable[T]) -> T:

@@ -10,14 +10,17 @@ from regsys.errors import InvalidParam, UnknownToken, UserNotFound
 from regsys.interfaces import IAuth, IDevices
 from regsys.model import GUEST_DEVICE_ID, Login, Requester, Secret, UserID
 from regsys.testing.contracts.case import (
+    ELSEWHERE,
     NEIGHBOUR,
     Contract,
     MaybeAwaitable,
+    checked,
     device,
     login,
+    part_of,
     value_of,
+    yours,
 )
-from regsys.testing.provides import provides
 
 # Texts that are no token, and that a careless comparison or query might take for one.
 STRANGE = ("", "x", "%", "_%", "ü", "'", "syt_", "a" * 5000)
@@ -39,21 +42,34 @@ class DevicesContract(Contract):
     get another user's.
     """
 
+    @yours
     def make(self) -> MaybeAwaitable[tuple[IDevices, IAuth]]:
         """Without any device, and the IAuth that finds the owners of its tokens."""
         raise NotImplementedError()
 
+    @yours
     def add_user(self, localpart: str) -> MaybeAwaitable[UserID]:
         """Create an account, as your homeserver does."""
         raise NotImplementedError()
 
+    @yours
     def deactivate(self, user_id: UserID) -> MaybeAwaitable[None]:
         """Deactivate this account, as your homeserver does; SkipTest if it never does."""
         raise NotImplementedError()
 
+    async def pair(self) -> tuple[IDevices, IAuth]:
+        """What ``make`` has returned."""
+        pair: object = await value_of(self.make())
+        if not (isinstance(pair, tuple) and len(pair) == 2):
+            raise TypeError(
+                "DevicesContract: make() returns a pair, the IDevices and the IAuth that knows its"
+                f" tokens, and has returned a {type(pair).__name__}"
+            )
+        return checked(IDevices, pair[0]), checked(IAuth, pair[1])
+
     async def beside_others(self) -> tuple[IDevices, IAuth]:
         """Devices, one of which no call of the test may log out."""
-        devices, auth = await value_of(self.make())
+        devices, auth = await self.pair()
         neighbour = await value_of(self.add_user(NEIGHBOUR))
         made = await devices.register(neighbour, device(NEIGHBOUR))
         self.addCleanup(
@@ -69,9 +85,7 @@ class DevicesContract(Contract):
 
     async def test_provides(self) -> None:
         """Both have all methods, with the arguments that regsys calls them with."""
-        devices, auth = await value_of(self.make())
-        provides(IDevices, devices)
-        provides(IAuth, auth)
+        await self.pair()
 
     async def test_registered(self) -> None:
         """A registered device's token is valid, for its user and device."""
@@ -124,12 +138,13 @@ class DevicesContract(Contract):
             await self.owned(auth, login_made, owner, rule)
 
     async def test_nobody(self) -> None:
-        """A user who does not exist gets no device."""
+        """A user who does not exist, here or on another server, gets no device."""
         devices, auth = await self.beside_others()
-        nobody = UserID("nobody", (await value_of(self.add_user("somebody"))).server)
-        rule = "register: UserNotFound for a user who does not exist, and no device"
-        await self.refusal(UserNotFound, devices.register(nobody, device("token")), rule)
-        await self.owned(auth, login("token"), None, rule)
+        somebody = await value_of(self.add_user("somebody"))
+        for nobody in (UserID("nobody", somebody.server), UserID("somebody", ELSEWHERE)):
+            rule = f"register: UserNotFound for {nobody}, who does not exist, and no device"
+            await self.refusal(UserNotFound, devices.register(nobody, device("token")), rule)
+            await self.owned(auth, login("token"), None, rule)
 
     async def test_deactivated(self) -> None:
         """A deactivated user gets no device."""
@@ -154,25 +169,28 @@ class AuthContract(Contract):
     """An IAuth. If a test fails, a text that is no token may open an account, or a client cannot
     tell that it only has to log in again."""
 
+    @yours
     def make(self) -> MaybeAwaitable[IAuth]:
         """One that knows the tokens of ``live`` and ``expired``."""
         raise NotImplementedError()
 
+    @yours
     def live(self) -> MaybeAwaitable[tuple[Secret, Requester]]:
         """A valid token, and its owner."""
         raise NotImplementedError()
 
+    @yours
     def expired(self) -> MaybeAwaitable[Optional[Secret]]:
         """An expired token whose device still exists; None if your tokens never expire."""
         raise NotImplementedError()
 
     async def test_provides(self) -> None:
         """It has its method, with the argument that regsys calls it with."""
-        provides(IAuth, await value_of(self.make()))
+        await part_of(IAuth, self.make())
 
     async def test_live(self) -> None:
         """The owner of a valid token is found, each time."""
-        auth = await value_of(self.make())
+        auth = await part_of(IAuth, self.make())
         token, owner = await value_of(self.live())
         for _ in range(2):
             requester = await auth.whose(token)
@@ -182,7 +200,7 @@ class AuthContract(Contract):
 
     async def test_unknown(self) -> None:
         """A text that was never a token has no owner, however similar to one it is."""
-        auth = await value_of(self.make())
+        auth = await part_of(IAuth, self.make())
         token, _ = await value_of(self.live())
         known = token.reveal()
         similar = (known[:-1], known[1:], known + "x", known + " ", known.swapcase(), known * 2)
@@ -192,7 +210,7 @@ class AuthContract(Contract):
 
     async def test_expired(self) -> None:
         """An expired token is refused, with the hint that its device still exists."""
-        auth = await value_of(self.make())
+        auth = await part_of(IAuth, self.make())
         token = await value_of(self.expired())
         if token is not None:
             rule = "whose: UnknownToken(soft_logout=True) for an expired token of a known device"

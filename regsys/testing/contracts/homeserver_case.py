@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Collection, Mapping, Optional
 
 import attr
+from zope.interface import Interface
 
 from regsys.interfaces import (
     IAccountStore,
@@ -20,9 +21,11 @@ from regsys.testing.contracts.case import (
     Contract,
     MaybeAwaitable,
     account,
+    checked,
     device,
     user,
     value_of,
+    yours,
 )
 from regsys.testing.contracts.devices import token_owner
 
@@ -46,24 +49,37 @@ class HomeserverParts:
         return await self.devices.register(made, new.device)
 
 
+INTERFACES: Mapping[str, type[Interface]] = {
+    "store": IAccountStore,
+    "devices": IDevices,
+    "auth": IAuth,
+    "users": IUserLookup,
+    "threepids": IThreepidStore,
+}
+
+
 class HomeserverCase(Contract):
     """What the tests of HomeserverContract share, and what is for you to write."""
 
     # The fields of NewAccount that your homeserver knowingly does not keep.
     not_kept: ClassVar[Collection[str]] = ()
 
+    @yours
     def make(self) -> MaybeAwaitable[HomeserverParts]:
         """The parts of a homeserver without accounts."""
         raise NotImplementedError()
 
+    @yours
     def deactivate(self, user_id: UserID) -> MaybeAwaitable[object]:
         """Deactivate this account, as your homeserver does; SkipTest if it never does."""
         raise NotImplementedError()
 
+    @yours
     def device_name(self, user_id: UserID, device_id: str) -> MaybeAwaitable[Optional[str]]:
         """The display name that this device of the user has."""
         raise NotImplementedError()
 
+    @yours
     def stored(self, user_id: UserID) -> MaybeAwaitable[Mapping[str, Any]]:
         """What the homeserver keeps of the account, by the names of NewAccount's fields. A key for
         each field that is not in ``not_kept``; further keys are ignored."""
@@ -74,9 +90,25 @@ class HomeserverCase(Contract):
         the tokens of guests."""
         return device(name, GUEST_DEVICE_ID, is_guest=True)
 
+    async def parts(self) -> HomeserverParts:
+        """What ``make`` has returned."""
+        parts: object = await value_of(self.make())
+        if not isinstance(parts, HomeserverParts):
+            raise TypeError(
+                "HomeserverContract: make() returns HomeserverParts(store=…, devices=…, auth=…),"
+                f" and has returned a {type(parts).__name__}"
+            )
+        given = attr.asdict(parts, recurse=False, filter=lambda _, part: part is not None)
+        named = {name: checked(INTERFACES[name], part) for name, part in given.items()}
+        return attr.evolve(parts, **named)
+
+    async def test_provides(self) -> None:
+        """The parts have all methods, with the arguments that regsys calls them with."""
+        await self.parts()
+
     async def beside_others(self) -> HomeserverParts:
         """Parts with a user and a guest, whose logins no call of the test may end."""
-        parts = await value_of(self.make())
+        parts = await self.parts()
         for name, is_guest in ((NEIGHBOUR, False), (f"{NEIGHBOUR}-guest", True)):
             made = await self.registered(parts, name, is_guest=is_guest)
             rule = "no call ends another user's login, or changes whose it is"

@@ -12,8 +12,13 @@ from twisted.internet.defer import Deferred
 from regsys.errors import SmsRefused
 from regsys.interfaces import ISmsSender, IValidationMails
 from regsys.model import JOB_LEASE_MS, MailPurpose, ValidationMail
-from regsys.testing.contracts.case import Contract, MaybeAwaitable, value_of
-from regsys.testing.provides import provides
+from regsys.testing.contracts.case import (
+    Contract,
+    MaybeAwaitable,
+    part_of,
+    value_of,
+    yours,
+)
 
 NUMBER, OTHER_NUMBER = "4915112345678", "12025550123"
 TEXTS = ("12345678 is your code.", 'Ümlaut & "more"=1 %(number)s %\n{"a": 1} <b>+')
@@ -33,10 +38,12 @@ HOSTILE = (
 class _Sender(Contract):
     """What sends messages through a server of others."""
 
+    @yours
     def refuse(self) -> MaybeAwaitable[object]:
         """From now on the server refuses each recipient for good."""
         raise NotImplementedError()
 
+    @yours
     def break_down(self) -> MaybeAwaitable[object]:
         """From now on the server cannot be reached, or answers with an error of its own."""
         raise NotImplementedError()
@@ -45,6 +52,7 @@ class _Sender(Contract):
         """From now on the server does not answer. SkipTest if your tests cannot show that."""
         raise SkipTest("write stall() and advance() to have deadlines tested")
 
+    @yours
     def advance(self, seconds: float) -> MaybeAwaitable[object]:
         """Advance the sender's clock; it is asked in steps of a second."""
         raise NotImplementedError()
@@ -70,21 +78,23 @@ class SmsSenderContract(_Sender):
     arrive.
     """
 
+    @yours
     def make(self) -> MaybeAwaitable[ISmsSender]:
         """One whose gateway takes every message."""
         raise NotImplementedError()
 
+    @yours
     def sent(self) -> MaybeAwaitable[Sequence[tuple[str, str]]]:
         """The messages that the gateway was given: the number, as digits, and the text."""
         raise NotImplementedError()
 
     async def test_provides(self) -> None:
         """It has its method, with the arguments that regsys calls it with."""
-        provides(ISmsSender, await value_of(self.make()))
+        await part_of(ISmsSender, self.make())
 
     async def test_sent(self) -> None:
         """Each message is handed over once, to its number, with its text unchanged."""
-        sms = await value_of(self.make())
+        sms = await part_of(ISmsSender, self.make())
         wanted = [(number, text) for text in TEXTS for number in (NUMBER, OTHER_NUMBER)]
         for number, text in wanted:
             await sms.send(number, text)
@@ -93,14 +103,14 @@ class SmsSenderContract(_Sender):
 
     async def test_refused(self) -> None:
         """A number that can never get a message is SmsRefused."""
-        sms = await value_of(self.make())
+        sms = await part_of(ISmsSender, self.make())
         await value_of(self.refuse())
         rule = "send: SmsRefused for a message that can never be delivered"
         await self.refusal(SmsRefused, sms.send(NUMBER, TEXTS[0]), rule)
 
     async def test_failed(self) -> None:
         """If the gateway cannot be used, it is another exception: the message is sent again."""
-        sms = await value_of(self.make())
+        sms = await part_of(ISmsSender, self.make())
         await value_of(self.break_down())
         rule = "send: raises while the gateway cannot be used, but not SmsRefused"
         error = await self.refusal(Exception, sms.send(NUMBER, TEXTS[0]), rule)
@@ -108,7 +118,7 @@ class SmsSenderContract(_Sender):
 
     async def test_stalled(self) -> None:
         """A gateway that does not answer is given up in time; the message is sent again."""
-        sms = await value_of(self.make())
+        sms = await part_of(ISmsSender, self.make())
         await value_of(self.stall())
         rule = "send: a gateway that does not answer"
         error = await self.ends(sms.send(NUMBER, TEXTS[0]), rule)
@@ -122,10 +132,12 @@ class ValidationMailsContract(_Sender):
     into your mails, or regsys keeps sending what can never arrive.
     """
 
+    @yours
     def make(self) -> MaybeAwaitable[IValidationMails]:
         """One whose server takes every mail."""
         raise NotImplementedError()
 
+    @yours
     def sent(self) -> MaybeAwaitable[Sequence[tuple[str, EmailMessage]]]:
         """The mails that the server was given: the recipient in the envelope, and the message as a
         mail program reads it (``email.message_from_bytes(…, policy=email.policy.default)``)."""
@@ -133,12 +145,12 @@ class ValidationMailsContract(_Sender):
 
     async def test_provides(self) -> None:
         """It has its method, with the argument that regsys calls it with."""
-        provides(IValidationMails, await value_of(self.make()))
+        await part_of(IValidationMails, self.make())
 
     async def test_confirmation(self) -> None:
         """A mail of each purpose goes to its address alone. Every part of it has the whole link and
         the code, if there is something to confirm."""
-        mails = await value_of(self.make())
+        mails = await part_of(IValidationMails, self.make())
         cases = [(purpose, flag) for purpose in MailPurpose for flag in (True, False)]
         for number, (purpose, registering) in enumerate(cases):
             in_use = purpose is MailPurpose.IN_USE
@@ -174,7 +186,7 @@ class ValidationMailsContract(_Sender):
 
     async def test_languages(self) -> None:
         """A mail is sent whatever languages the client prefers, known or not."""
-        mails = await value_of(self.make())
+        mails = await part_of(IValidationMails, self.make())
         lists: tuple[tuple[str, ...], ...] = (
             (),
             ("tlh",),
@@ -191,7 +203,7 @@ class ValidationMailsContract(_Sender):
 
     async def test_hostile(self) -> None:
         """A text that is no address reaches nobody else, adds no header, and is given up."""
-        mails = await value_of(self.make())
+        mails = await part_of(IValidationMails, self.make())
         for address in HOSTILE:
             rule = f"send: returns for {address!r}, which can never get a mail"
             await self.answer(mails.send(mail(address=address)), rule)
@@ -202,20 +214,20 @@ class ValidationMailsContract(_Sender):
 
     async def test_undeliverable(self) -> None:
         """A mail that can never be delivered is given up."""
-        mails = await value_of(self.make())
+        mails = await part_of(IValidationMails, self.make())
         await value_of(self.refuse())
         rule = "send: returns if the mail can never be delivered"
         await self.answer(mails.send(mail()), rule)
 
     async def test_failed(self) -> None:
         """If the server cannot be used, it raises: the mail is sent again."""
-        mails = await value_of(self.make())
+        mails = await part_of(IValidationMails, self.make())
         await value_of(self.break_down())
         await self.refusal(Exception, mails.send(mail()), "send: raises if the server is down")
 
     async def test_stalled(self) -> None:
         """A server that does not answer is given up in time; the mail is sent again."""
-        mails = await value_of(self.make())
+        mails = await part_of(IValidationMails, self.make())
         await value_of(self.stall())
         await self.ends(mails.send(mail()), "send: a server that does not answer")
 

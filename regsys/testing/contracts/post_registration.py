@@ -9,15 +9,17 @@ import attr
 from regsys.interfaces import IPushers, IUserDirectory
 from regsys.model import NewAccount, Pusher, UserID
 from regsys.testing.contracts.case import (
+    ELSEWHERE,
     NEIGHBOUR,
     Contract,
     MaybeAwaitable,
     account,
     device,
+    part_of,
     user,
     value_of,
+    yours,
 )
-from regsys.testing.provides import provides
 
 MAIL = "alice@mail.example"
 
@@ -38,18 +40,22 @@ def pusher(localpart: str = "alice", device_id: str = "PHONE", pushkey: str = MA
 class PushersContract(Contract):
     """An IPushers, with the accounts and devices beside it."""
 
+    @yours
     def make(self) -> MaybeAwaitable[IPushers]:
         """One without any pusher."""
         raise NotImplementedError()
 
+    @yours
     def create_account(self, new: NewAccount) -> MaybeAwaitable[None]:
         """Create this account, with its device."""
         raise NotImplementedError()
 
+    @yours
     def end_device(self, user_id: UserID, device_id: str) -> MaybeAwaitable[None]:
         """Delete this device."""
         raise NotImplementedError()
 
+    @yours
     def of_user(self, user_id: UserID) -> MaybeAwaitable[Sequence[Pusher]]:
         """The pushers that this user has."""
         raise NotImplementedError()
@@ -57,7 +63,7 @@ class PushersContract(Contract):
     async def beside_others(self) -> IPushers:
         """Alice and Bob have a PHONE each. So has a neighbour, with a pusher that no call of the
         test may change."""
-        pushers, neighbours = await value_of(self.make()), pusher(NEIGHBOUR)
+        pushers, neighbours = await part_of(IPushers, self.make()), pusher(NEIGHBOUR)
         for name in ("alice", "bob", NEIGHBOUR):
             await value_of(self.create_account(account(name, name, device=device(name))))
         await pushers.add(neighbours)
@@ -74,7 +80,7 @@ class PushersContract(Contract):
 
     async def test_provides(self) -> None:
         """It has its method, with the argument that regsys calls it with."""
-        provides(IPushers, await value_of(self.make()))
+        await part_of(IPushers, self.make())
 
     async def test_added(self) -> None:
         """A pusher is stored whole, for its user alone."""
@@ -124,30 +130,36 @@ class PushersContract(Contract):
         pushers = await self.beside_others()
         await value_of(self.create_account(account("3", "carol", device=device("3", "TABLET"))))
         await value_of(self.end_device(user("alice"), "PHONE"))
-        for late in (pusher(), pusher("bob", "TABLET"), pusher("nobody")):
+        elsewhere = attr.evolve(pusher(), user_id=UserID("bob", ELSEWHERE))
+        for late in (pusher(), pusher("bob", "TABLET"), pusher("nobody"), elsewhere):
             await pushers.add(late)
             rule = f"nothing is stored for a device that the user does not have: {late}"
             await self.has(late.user_id, [], rule)
+            await self.has(user("bob"), [], rule)
 
 
 class UserDirectoryContract(Contract):
     """An IUserDirectory."""
 
+    @yours
     def make(self) -> MaybeAwaitable[IUserDirectory]:
         """A directory without users."""
         raise NotImplementedError()
 
+    @yours
     def create_account(self, new: NewAccount) -> MaybeAwaitable[None]:
         """Create this account, with its profile."""
         raise NotImplementedError()
 
+    @yours
     def finds(self, user_id: UserID) -> MaybeAwaitable[bool]:
         """Whether a search by another user finds this one."""
         raise NotImplementedError()
 
     async def beside_others(self) -> IUserDirectory:
         """A directory with a user who is found and one who is hidden, whatever the test does."""
-        directory, found, hidden = await value_of(self.make()), NEIGHBOUR, f"{NEIGHBOUR}-hidden"
+        directory = await part_of(IUserDirectory, self.make())
+        found, hidden = NEIGHBOUR, f"{NEIGHBOUR}-hidden"
         for name in (found, hidden):
             await value_of(self.create_account(account(name, name)))
             await directory.profile_created(user(name), name, name == hidden)
@@ -161,7 +173,7 @@ class UserDirectoryContract(Contract):
 
     async def test_provides(self) -> None:
         """It has its method, with the arguments that regsys calls it with."""
-        provides(IUserDirectory, await value_of(self.make()))
+        await part_of(IUserDirectory, self.make())
 
     async def test_told(self) -> None:
         """A user is found once the directory has been told of the profile. Idempotent."""

@@ -6,25 +6,26 @@ from regsys.interfaces import IRequestSigner
 from regsys.testing.contracts.case import (
     Contract,
     MaybeAwaitable,
-    value_of,
+    part_of,
+    yours,
 )
-from regsys.testing.provides import provides
 
 
 class RequestSignerContract(Contract):
     """An IRequestSigner."""
 
+    @yours
     def make(self) -> MaybeAwaitable[IRequestSigner]:
         """One that signs as any homeserver."""
         raise NotImplementedError()
 
     async def test_provides(self) -> None:
         """It has its method, with the arguments that regsys calls it with."""
-        provides(IRequestSigner, await value_of(self.make()))
+        await part_of(IRequestSigner, self.make())
 
     async def test_header(self) -> None:
         """It returns one header, of the federation's scheme."""
-        signer = await value_of(self.make())
+        signer = await part_of(IRequestSigner, self.make())
         header = await signer.authorization(
             "POST", "/_matrix/identity/v2/3pid/unbind", "id.example", {"mxid": "@alice:a.example"}
         )

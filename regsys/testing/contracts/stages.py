@@ -10,8 +10,14 @@ from regsys.errors import StageFailed
 from regsys.interfaces import IStage, StageContext
 from regsys.interfaces.hooks import StagePage
 from regsys.model import Client, UIASession
-from regsys.testing.contracts.case import NOW_MS, Contract, MaybeAwaitable, value_of
-from regsys.testing.provides import provides
+from regsys.testing.contracts.case import (
+    NOW_MS,
+    Contract,
+    MaybeAwaitable,
+    part_of,
+    value_of,
+    yours,
+)
 
 # Any of these may stand in a client's JSON. (regsys refuses NUL and lone surrogates before.)
 ODD: tuple[Any, ...] = (
@@ -45,10 +51,12 @@ class StageContract(Contract):
     internal error in place of the chance to try again.
     """
 
+    @yours
     def make(self) -> MaybeAwaitable[IStage]:
         """The stage."""
         raise NotImplementedError()
 
+    @yours
     def right(self) -> MaybeAwaitable[Mapping[str, Any]]:
         """An ``auth`` that passes the stage in ``session``, without any key that it could do
         without. Called after ``make``, once in each test."""
@@ -84,15 +92,14 @@ class StageContract(Contract):
 
     async def test_provides(self) -> None:
         """It has its methods, with the arguments that regsys calls them with; a type and a page."""
-        stage = await value_of(self.make())
-        provides(IStage, stage)
+        stage = await part_of(IStage, self.make())
         self.assertTrue(isinstance(stage.type, str) and stage.type, "type: a non-empty str")
         is_page = stage.page is None or isinstance(stage.page, StagePage)
         self.assertTrue(is_page, f"page: a StagePage or None: {stage.page!r}")
 
     async def test_params(self) -> None:
         """``params`` is a JSON object or None, and the same each time for one session."""
-        stage = await value_of(self.make())
+        stage = await part_of(IStage, self.make())
         first, again = (stage.params(self.session()) for _ in range(2))
         self.assertEqual(again, first, "params: the same for the same session")
         if first is not None:
@@ -101,7 +108,7 @@ class StageContract(Contract):
 
     async def test_right(self) -> None:
         """The right ``auth`` passes, also with further keys; the result is JSON, and not None."""
-        stage = await value_of(self.make())
+        stage = await part_of(IStage, self.make())
         auth = {**await value_of(self.right()), "org.example.further": {"a": [1]}}
         rule = "check: the right auth passes, whatever else is in it"
         result = await self.answer(self.checked(stage, auth), rule)
@@ -111,7 +118,7 @@ class StageContract(Contract):
 
     async def test_missing(self) -> None:
         """Without any one of its keys the right ``auth`` is refused."""
-        stage = await value_of(self.make())
+        stage = await part_of(IStage, self.make())
         right = await value_of(self.right())
         for path in _paths(right):
             auth = _changed(right, path)
@@ -119,7 +126,7 @@ class StageContract(Contract):
 
     async def test_odd(self) -> None:
         """Whatever JSON stands in a key, the check fails as StageFailed, and by nothing else."""
-        stage = await value_of(self.make())
+        stage = await part_of(IStage, self.make())
         right = await value_of(self.right())
         for path in _paths(right):
             for odd in ODD:

@@ -10,23 +10,27 @@ from regsys.errors import ThreepidInUse, UserNotFound
 from regsys.interfaces import IThreepidStore
 from regsys.model import AccountThreepid, NewAccount, Threepid, UserID
 from regsys.testing.contracts.case import (
+    ELSEWHERE,
     NEIGHBOUR,
     NOW_MS,
     Contract,
     MaybeAwaitable,
     account,
+    part_of,
     together,
     upgrade,
     user,
     value_of,
+    yours,
 )
-from regsys.testing.provides import provides
 
 ALICE = "alice@mail.example"
 NUMBER = "4915112345678"
 MAIL = Threepid("email", ALICE, NOW_MS)
 PHONE = Threepid("msisdn", NUMBER, NOW_MS)
 CONTENDERS = 8
+# Not alice: of another server.
+STRANGER = UserID("alice", ELSEWHERE)
 
 
 class ThreepidStoreContract(Contract):
@@ -35,17 +39,19 @@ class ThreepidStoreContract(Contract):
     If a test fails, an address that its owner has proven may lead to somebody else's account.
     """
 
+    @yours
     def make(self) -> MaybeAwaitable[IThreepidStore]:
         """A store without addresses."""
         raise NotImplementedError()
 
+    @yours
     def create_account(self, new: NewAccount) -> MaybeAwaitable[object]:
         """Create this account, or upgrade this guest, with its addresses."""
         raise NotImplementedError()
 
     async def beside_others(self) -> IThreepidStore:
         """A store in which a neighbour has two addresses that no call of the test may change."""
-        store = await value_of(self.make())
+        store = await part_of(IThreepidStore, self.make())
         held = [
             AccountThreepid("email", f"{NEIGHBOUR}@mail.example", NOW_MS, NOW_MS),
             AccountThreepid("msisdn", "4915100000000", NOW_MS, NOW_MS),
@@ -85,7 +91,7 @@ class ThreepidStoreContract(Contract):
 
     async def test_provides(self) -> None:
         """It has all methods, with the arguments that regsys calls them with."""
-        provides(IThreepidStore, await value_of(self.make()))
+        await part_of(IThreepidStore, self.make())
 
     async def test_owner(self) -> None:
         """The owner of an address is the user who registered with it, in the same medium."""
@@ -153,6 +159,8 @@ class ThreepidStoreContract(Contract):
         await self.holds(store, "alice", expected, rule)
         for other in ("bob", "nobody"):
             await self.holds(store, other, [], "only the user's own addresses")
+        held = list(await store.of_user(STRANGER))
+        self.assertEqual(held, [], f"of_user({STRANGER}): no addresses of a user of ours")
 
     async def test_addedToAnother(self) -> None:
         """An address of one user cannot be added to another one."""
@@ -167,7 +175,7 @@ class ThreepidStoreContract(Contract):
         """A user who does not exist, here or on another server, gets no address."""
         store = await self.beside_others()
         await self.create("alice")
-        for nobody in (user("bob"), UserID("alice", "other.example")):
+        for nobody in (user("bob"), STRANGER):
             rule = f"add: UserNotFound for {nobody}, who does not exist"
             await self.refusal(UserNotFound, store.add(nobody, MAIL, NOW_MS), rule)
         await self.owns(store, "email", ALICE, None, "a refused address is nobody's")
@@ -191,6 +199,8 @@ class ThreepidStoreContract(Contract):
         store = await self.beside_others()
         await self.create("alice", MAIL, PHONE)
         await self.create("bob")
+        rule = f"remove({STRANGER}): False, as the address is a user's of ours"
+        self.assertEqual(await store.remove(STRANGER, "email", ALICE), False, rule)
         for name, medium, address, removed in (
             ("bob", "email", ALICE, False),
             ("alice", "msisdn", ALICE, False),

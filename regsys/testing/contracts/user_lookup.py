@@ -9,11 +9,12 @@ from regsys.testing.contracts.case import (
     Contract,
     MaybeAwaitable,
     account,
+    part_of,
     upgrade,
     user,
     value_of,
+    yours,
 )
-from regsys.testing.provides import provides
 
 NEIGHBOURS_HASH = "another hash"
 
@@ -25,21 +26,24 @@ class UserLookupContract(Contract):
     deactivated account's password confirms it.
     """
 
+    @yours
     def make(self) -> MaybeAwaitable[IUserLookup]:
         """One that finds no account yet."""
         raise NotImplementedError()
 
+    @yours
     def create_account(self, new: NewAccount) -> MaybeAwaitable[object]:
         """Create this account, or upgrade this guest."""
         raise NotImplementedError()
 
+    @yours
     def deactivate(self, user_id: UserID) -> MaybeAwaitable[None]:
         """Deactivate this account, as your homeserver does; SkipTest if it never does."""
         raise NotImplementedError()
 
     async def beside_others(self) -> IUserLookup:
         """One beside whose accounts there is another, which must not be found in their place."""
-        users = await value_of(self.make())
+        users = await part_of(IUserLookup, self.make())
         await self.create(account(NEIGHBOUR, NEIGHBOUR, password_hash=NEIGHBOURS_HASH))
         return users
 
@@ -55,7 +59,7 @@ class UserLookupContract(Contract):
 
     async def test_provides(self) -> None:
         """It has its method, with the argument that it will be called with."""
-        provides(IUserLookup, await value_of(self.make()))
+        await part_of(IUserLookup, self.make())
 
     async def test_found(self) -> None:
         """A user is found by the name in any case of letters, with the password's hash."""
