@@ -118,7 +118,8 @@ class RegistrationHandler:
 
         Instead of a Registration its fields may be given: ``register_user(localpart="alice")``. A
         retry of a call whose outcome is not known needs the same ``key``. A key is drawn if none
-        is given, and then nobody can retry.
+        is given, and then nobody can retry. A key is a secret: a call with it gets the account's
+        login again. InvalidParam if it has made the account of another name than ``localpart``.
 
         The order is that of contract B2.1: cheap checks that refuse much come first. What was
         taken from the address's limit is given back if no account was made.
@@ -158,6 +159,9 @@ class RegistrationHandler:
         ThreepidInUse, ThreepidChangeRefused.
         """
         check_type("localpart", localpart, str)
+        check_type("key", key, str, type(None))
+        if key == "":
+            raise ValueError("appservice_register: key must not be empty: leave it out")
         _check_secret("as_token", as_token)
         _check_secret("password", password)
         vouched = canonical_threepids(threepids)
@@ -178,6 +182,7 @@ class RegistrationHandler:
         ``address``: the client's IP address, if the account counts against the limit of
         registrations. LimitExceeded if that is reached; what was taken is given back if no account
         was made, or an earlier call with the key has made it. If it is None, there is no limit.
+        InvalidParam if the key has made the account of another name.
         """
         check_type("new", new, NewAccount)
         if new.threepids:
@@ -186,7 +191,9 @@ class RegistrationHandler:
                 threepids=canonical_threepids(new.threepids),
                 vouched_emails=canonical_emails(new.vouched_emails),
             )
-        return await self._steps.counted(address, functools.partial(self._steps.store, new))
+        return await self._steps.counted(
+            address, functools.partial(self._steps.store_as_named, new)
+        )
 
     async def repeat(self, outcome: Outcome) -> Created:
         """The answer that this outcome's key had, once more (contract B8.4)."""
