@@ -16,7 +16,7 @@ from zope.interface.interface import Method
 from regsys import deadlines
 from regsys.errors import Unavailable
 from regsys.interfaces import IFollower, ISmsSender, IStage, IValidationMails
-from regsys.interfaces.provided import RETURN_AT_ONCE
+from regsys.interfaces.provided import RETURN_AT_ONCE, wrong_result
 from regsys.wiring import arguments
 from regsys.wiring.process import Process
 from regsys.wiring.subsystem import Hooks
@@ -82,13 +82,14 @@ class EmbeddersParts:
 
     def _with_deadline(self, argument: str, interface: type[Interface], part: T) -> T:
         awaited = {
-            name: self._call(argument, name, part)
+            name: self._call(argument, method, part)
             for name, method in interface.namesAndDescriptions(all=True)
             if isinstance(method, Method) and method not in RETURN_AT_ONCE
         }
         return cast("T", _Part(part, awaited)) if awaited else part
 
-    def _call(self, argument: str, name: str, part: object) -> Callable[..., Awaitable[Any]]:
+    def _call(self, argument: str, method: Method, part: object) -> Callable[..., Awaitable[Any]]:
+        name = method.getName()
         own = f"{argument}: {type(part).__name__}.{name}"
 
         @functools.wraps(getattr(part, name))
@@ -99,7 +100,7 @@ class EmbeddersParts:
                     f"{own} returned a {type(result).__name__}, which cannot be awaited: make it"
                     " async, or return a Deferred"
                 )
-            working = Deferred.fromCoroutine(_awaited(own, result))
+            working = Deferred.fromCoroutine(_awaited(own, method, result))
             # Most parts answer at once, or soon: the first need no timer.
             return await (working if working.called else self._in_time(own, working))
 
@@ -134,10 +135,13 @@ class EmbeddersParts:
                 timer.cancel()
 
 
-async def _awaited(own: str, result: Awaitable[T]) -> T:
+async def _awaited(own: str, method: Method, result: Awaitable[T]) -> T:
     value = await result
     if inspect.isawaitable(value):
         raise TypeError(f"{own} returned a {type(value).__name__} in place of its result: await it")
+    wrong = wrong_result(method, value)
+    if wrong is not None:
+        raise TypeError(f"{own} returned {wrong}")
     return value
 
 
