@@ -62,7 +62,7 @@ def resource(
                 raise ValueError(f"two endpoints claim {path}")
             leaves[path] = leaf(path, handlers, _wrong_method(handlers))
     unknown = leaf("an unknown path", {"OPTIONS": _preflight}, _unknown_path)
-    return _Root(leaves, otherwise, unknown)
+    return _Root(leaves, otherwise, unknown, in_flight)
 
 
 def _completed(handlers: Mapping[str, Handler]) -> dict[str, Handler]:
@@ -92,9 +92,14 @@ class _Root(Resource):
     """Sends a request to the leaf of its path, or on to ``otherwise``."""
 
     def __init__(
-        self, leaves: Mapping[str, Leaf], otherwise: Optional[IResource], unknown: Leaf
+        self,
+        leaves: Mapping[str, Leaf],
+        otherwise: Optional[IResource],
+        unknown: Leaf,
+        in_flight: InFlight,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
+        self.in_flight = in_flight
         self._literal = {path.encode("ascii"): leaf for path, leaf in leaves.items()}
         self._patterns: dict[int, list[tuple[list[str], Leaf]]] = {}
         # Those with fewer parameters come first: /new before /{token}.

@@ -35,7 +35,7 @@ class InFlight:
 
     def __init__(self, clock: Optional[IReactorTime] = None) -> None:
         self.count = 0
-        self._clock = clock
+        self.clock = clock
         self._waiting: list[Deferred[None]] = []
 
     def idle(self) -> Deferred[None]:
@@ -48,7 +48,7 @@ class InFlight:
 
     def deadline(self) -> AbstractContextManager[None]:
         """The context of a call, within which its deadline holds."""
-        return nullcontext() if self._clock is None else deadlines.for_request(self._clock)
+        return nullcontext() if self.clock is None else deadlines.for_request(self.clock)
 
     def __enter__(self) -> None:
         self.count += 1

@@ -41,7 +41,7 @@ class EmbeddersParts:
     def of(cls, function: str, config: object, clock: Any, deadline_s: float) -> EmbeddersParts:
         """The parts of this call, whose first arguments are checked."""
         arguments.check_config(function, config)
-        arguments.check_clock(function, clock)
+        arguments.check_clock(function, clock, arguments.MEMORY_PROCESS)
         arguments.check_deadline(function, deadline_s)
         return cls(function, clock, deadline_s)
 
@@ -54,7 +54,9 @@ class EmbeddersParts:
         return None if part is None else self.required(name, interface, part)
 
     def process(self, given: Optional[Process]) -> Optional[Process]:
-        if given is not None:
+        if given is None:
+            arguments.check_reactor(self.function, self.clock)
+        else:
             maker, argument = "regsys.testing.memory_process", f"{self.function}(process=…)"
             arguments.check_made_by(maker, argument, Process, given)
         return given

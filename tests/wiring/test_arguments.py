@@ -100,6 +100,8 @@ class EmbeddedTests(ArgumentCase):
                 ({"config": Clock()}, "embedded(config): a Clock is no regsys.Config", "parse"),
                 ({"config": None}, "embedded(config): None is no regsys.Config", "load"),
                 ({"clock": 5}, "embedded(clock): an int has no method seconds", "reactor"),
+                ({"clock": "reactor"}, "embedded(clock): a str has no", "together with process="),
+                ({"process": None}, "embedded(clock): a Clock is no reactor", "memory_process("),
                 ({"hooks": {"stages": []}}, "embedded(hooks=…): a dict", "regsys.hooks(reactor"),
                 ({"process": 5}, "embedded(process=…): an int", "memory_process"),
                 ({"deadline_s": "30"}, "embedded(deadline_s=…): a str", "number"),
