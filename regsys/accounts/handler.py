@@ -103,12 +103,14 @@ class RegistrationHandler:
         """Raise LimitExceeded if a registration from this IP address would be refused now. This
         only looks, and counts nothing: ``count_registration`` does. If ``address`` is None, there
         is no limit."""
+        _check_address(address)
         await self._admission.peek(address)
 
     async def count_registration(self, address: Optional[str]) -> None:
         """Count one registration against the limit of this IP address; LimitExceeded, and nothing
         is counted, if the limit is reached. If ``address`` is None, there is no limit. For accounts
         that you create without regsys: its own registrations are counted already."""
+        _check_address(address)
         await self._admission.take(address)
 
     async def register_user(
@@ -185,6 +187,7 @@ class RegistrationHandler:
         InvalidParam if the key has made the account of another name.
         """
         check_type("new", new, NewAccount)
+        _check_address(address)
         if new.threepids:
             new = attr.evolve(
                 new,
@@ -237,6 +240,12 @@ class RegistrationHandler:
     async def log_in(self, user: User, request: DeviceRequest) -> Login:
         """As ``register_device``, for an account that was just looked up, and is not looked up
         again."""
+        if not isinstance(user, User):
+            raise TypeError(
+                f"log_in(user): a {type(user).__name__} is no User, the account as it was looked"
+                " up: register_device takes a user ID"
+            )
+        check_type("request", request, DeviceRequest)
         return await self._log_in(user.user_id, request, user.is_guest)
 
     async def post_registration_actions(
@@ -286,6 +295,10 @@ class RegistrationHandler:
     async def _log_in(self, user_id: UserID, request: DeviceRequest, is_guest: bool) -> Login:
         device = self._planner.device(user_id, request, is_guest)
         return await self._writer.register_device(user_id, device)
+
+
+def _check_address(address: Optional[str]) -> None:
+    check_type("address", address, str, type(None))
 
 
 def _check_secret(name: str, value: Optional[Secret]) -> None:

@@ -103,6 +103,14 @@ def each_provided(interface: type[Interface]) -> Validator:
     return check
 
 
+def distinct_types(instance: object, field: attr.Attribute[Any], stages: Sequence[Any]) -> None:
+    """No two of the stages have the same type, by which flows name them."""
+    types = [stage.type for stage in stages]
+    for name in types:
+        if types.count(name) > 1:
+            raise ValueError(f"{_argument(field)}: two stages have the type {name!r}")
+
+
 def callbacks(kind: type) -> Validator:
     """The field is a list of callbacks of this class."""
 

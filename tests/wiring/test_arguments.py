@@ -189,6 +189,11 @@ class HooksTests(ArgumentCase):
             ],
         )
 
+    def test_stagesOfOneType(self) -> None:
+        """Two stages of one type are refused: one would never be asked."""
+        error = self.assertRaises(ValueError, self.make, stages=[QuestionStage(), QuestionStage()])
+        self.assertEqual(str(error), f"hooks(stages=…): two stages have the type {QUESTION!r}")
+
     def test_accepted(self) -> None:
         """Lists and tuples are alike; the lists of callbacks may be shared."""
         other = self.make()
