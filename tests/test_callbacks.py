@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.callbacks import SpamChecks, ThreepidRules
+from regsys.callbacks import SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.errors import Unavailable
 from regsys.interfaces import Verdict
 from regsys.interfaces.internal import IThreepidRules
@@ -109,6 +109,35 @@ class SpamChecksTests(CallbackCase):
                     self.spam = SpamChecks(clock=self.clock)
                     self.spam.register("module", lambda *args: form(answer))  # noqa: B023
                     self.assertIs(self.successResultOf(self.check()), verdict)
+
+    def test_notCallable(self) -> None:
+        """What cannot be called is refused at once, as is a callback without a name."""
+        for given, said in (
+            (("module", None), "register('module', …) of check_registration_for_spam: a NoneType"),
+            ((print, "module"), "first a name for the log"),
+        ):
+            error = self.assertRaises(TypeError, self.spam.register, *given)
+            self.assertIn(said, str(error))
+        self.assertRaises(TypeError, ThreepidChanges.on(self.clock).removals.register, "m", 5)
+        self.assertEqual(self.spam.hooks, [])
+
+    def test_whatItMayAnswer(self) -> None:
+        """The log line about a wrong answer lists the right ones."""
+        checks = ThreepidChanges.on(self.clock).checks
+        for hooks, asked, said in (
+            (self.spam, self.check, "a Verdict, or 'allow', 'deny', 'shadow_ban'"),
+            (self.rules, self.is_allowed, "True or False"),
+            (
+                checks,
+                lambda: Deferred.fromCoroutine(checks.check("M_X", "@a:b", "email", "c@d", True)),
+                "None, or a tuple of an errcode (or None) and a sentence",
+            ),
+        ):
+            hooks.register("module", lambda *args: 5)  # type: ignore[attr-defined]
+            with capturedLogs() as events:
+                self.failureResultOf(asked(), Unavailable)  # type: ignore[operator]
+            (event,) = events
+            self.assertEqual(event["trouble"], f"answered with a int: it may answer with {said}")
 
     def test_firstThatDoesNotAllowWins(self) -> None:
         """Checkers are called in order until one does not allow; later ones aren't called."""

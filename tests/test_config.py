@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from regsys.config import (
     ConfigError,
     LimitsConfig,
@@ -146,6 +148,20 @@ class FileTests(ConfigCase):
         """A file without any option is a mapping without any option."""
         error = self.assertRaises(ConfigError, load, [self.file("")])
         self.assertEqual([problem.split(":")[0] for problem in error.problems], ["server_name"])
+
+
+class ArgumentTests(SynchronousTestCase):
+    def test_path(self) -> None:
+        """One path in the place of a list of them is refused with the list."""
+        for one in ("homeserver.yaml", Path("homeserver.yaml")):
+            error = self.assertRaises(TypeError, load, one)
+            self.assertIn("load(['homeserver.yaml'])", str(error))
+
+    def test_noMapping(self) -> None:
+        """So is what is no mapping of options."""
+        for wrong, kind in (("server_name: a", "str"), (None, "NoneType"), ([], "list")):
+            error = self.assertRaises(TypeError, parse, wrong)
+            self.assertIn(f"a {kind} is no mapping of options", str(error))
 
 
 class WholeTests(ConfigCase):

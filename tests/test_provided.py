@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import functools
 from pathlib import Path
-from typing import Any, Awaitable, Optional
+from typing import Any, Awaitable, Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import Attribute, Interface, implementer
 
 from regsys.interfaces import IStage, homeserver, hooks
-from regsys.interfaces.provided import RETURN_AT_ONCE, difference
+from regsys.interfaces.provided import RESULTS, RETURN_AT_ONCE, difference
 from regsys.testing import provides
 
 
@@ -115,18 +115,45 @@ class DifferenceTests(SynchronousTestCase):
 
     def test_whichAreAwaited(self) -> None:
         """RETURN_AT_ONCE has just the methods of embedders' parts whose result is no Awaitable."""
-        plain = set()
-        for module in (homeserver, hooks):
-            for kind in ast.parse(Path(str(module.__file__)).read_text()).body:
-                if isinstance(kind, ast.ClassDef) and kind.name.startswith("I"):
-                    for item in kind.body:
-                        if isinstance(item, ast.FunctionDef) and "Awaitable" not in _returned(item):
-                            plain.add((kind.name, item.name))
+        plain = {place for place, result in _annotated() if not _is_awaitable(result)}
         known = {(item.interface.__name__, item.getName()) for item in RETURN_AT_ONCE}
         self.assertEqual(known, plain)
 
+    def test_results(self) -> None:
+        """RESULTS has the annotated result of every other method that returns something."""
+        annotated = {}
+        for place, result in _annotated():
+            if isinstance(result, ast.Subscript) and _is_awaitable(result):
+                names = _names(result.slice)
+                if names not in ({"None"}, {"Any"}):
+                    annotated[place] = names
+        known = {
+            (method.interface.__name__, method.getName()): {
+                kind.__name__.replace("NoneType", "None") for kind in kinds
+            }
+            for method, kinds in RESULTS.items()
+        }
+        self.assertEqual(known, annotated)
 
-def _returned(function: ast.FunctionDef) -> str:
-    result: Optional[ast.expr] = function.returns
-    assert result is not None
-    return ast.unparse(result)
+
+def _annotated() -> Iterator[tuple[tuple[str, str], ast.expr]]:
+    """The interface and the name of each method of embedders' parts, and its annotated result."""
+    for module in (homeserver, hooks):
+        for kind in ast.parse(Path(str(module.__file__)).read_text()).body:
+            if isinstance(kind, ast.ClassDef) and kind.name.startswith("I"):
+                for item in kind.body:
+                    if isinstance(item, ast.FunctionDef):
+                        assert item.returns is not None
+                        yield (kind.name, item.name), item.returns
+
+
+def _is_awaitable(result: ast.expr) -> bool:
+    return isinstance(result, ast.Subscript) and ast.unparse(result.value) == "Awaitable"
+
+
+def _names(result: ast.expr) -> set[str]:
+    """The classes of a result, without what they contain."""
+    if not isinstance(result, ast.Subscript):
+        return {ast.unparse(result)}
+    outer = ast.unparse(result.value)
+    return {*_names(result.slice), "None"} if outer == "Optional" else {outer}

@@ -8,6 +8,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.web.resource import Resource
 
 import regsys
 from regsys.http import Call, Endpoint, Reply, resource
@@ -19,7 +20,9 @@ from regsys.testing import (
     MemoryDevices,
     MemoryDirectory,
     MemoryThreepids,
+    config,
     embedded,
+    memory_process,
     standalone,
 )
 
@@ -62,6 +65,27 @@ class EmbeddedTests(SynchronousTestCase):
         with self.assertRaisesRegex(TypeError, r"'store' .* standalone\(\)"):
             standalone(self, store=self.accounts)
 
+    def test_misspeltOption(self) -> None:
+        """So is one whose value could be an option's, with the name that was probably meant."""
+        for given, meant in (
+            ({"threepid": None}, "did you mean 'threepids'?"),
+            ({"enable_registartion": 1}, "did you mean enable_registration?"),
+            ({"nonsense": 1}, "nor an option"),
+        ):
+            error = self.assertRaises(TypeError, self.embedded, **given)
+            self.assertIn(meant, str(error))
+            self.assertTrue(str(error).startswith(f"{next(iter(given))!r} is neither"), error)
+        self.embedded(server_name="own.example", rooms=None)
+
+    def test_withoutKey(self) -> None:
+        """Without a macaroon_secret_key one is drawn."""
+        clock, chosen = Clock(), config(macaroon_secret_key=None)
+        process = memory_process(self, chosen, clock)
+        auth = MemoryAuth(self.devices)
+        given = {"store": self.accounts, "devices": self.devices, "auth": auth}
+        system = regsys.embedded(chosen, clock, process=process, **given)
+        self.assertEqual(Client(self, system.resource()).register(**BODY).status, 200)
+
 
 class StandaloneTests(SynchronousTestCase):
     def test_parts(self) -> None:
@@ -77,6 +101,25 @@ class StandaloneTests(SynchronousTestCase):
         clock.advance(1)
         self.assertEqual(list(directory.shown.values()), ["alice"])
         self.successResultOf(Deferred.fromCoroutine(system.stop()))
+
+
+class DialogueTests(SynchronousTestCase):
+    def register(self, client: Client) -> None:
+        """Register in two requests, of which the second waits for the password's hash."""
+        body = {"username": "alice", "password": "correct horse"}
+        session = client.register(**body).json["session"]
+        answer = client.register(auth={"session": session, **DUMMY})
+        self.assertEqual(answer.status, 200, answer)
+
+    def test_twoRequests(self) -> None:
+        """Nothing waits: the client gives the subsystem's clock its turn."""
+        self.register(Client(self, standalone(self).resource()))
+
+    def test_ownClock(self) -> None:
+        """Below another resource the client is told the clock."""
+        clock, root = Clock(), Resource()
+        root.putChild(b"_matrix", standalone(self, clock).resource())
+        self.register(Client(self, root, clock))
 
 
 class ClientTests(TestCase):

@@ -103,12 +103,14 @@ class RegistrationHandler:
         """Raise LimitExceeded if a registration from this IP address would be refused now. This
         only looks, and counts nothing: ``count_registration`` does. If ``address`` is None, there
         is no limit."""
+        _check_address(address)
         await self._admission.peek(address)
 
     async def count_registration(self, address: Optional[str]) -> None:
         """Count one registration against the limit of this IP address; LimitExceeded, and nothing
         is counted, if the limit is reached. If ``address`` is None, there is no limit. For accounts
         that you create without regsys: its own registrations are counted already."""
+        _check_address(address)
         await self._admission.take(address)
 
     async def register_user(
@@ -118,7 +120,8 @@ class RegistrationHandler:
 
         Instead of a Registration its fields may be given: ``register_user(localpart="alice")``. A
         retry of a call whose outcome is not known needs the same ``key``. A key is drawn if none
-        is given, and then nobody can retry.
+        is given, and then nobody can retry. A key is a secret: a call with it gets the account's
+        login again. InvalidParam if it has made the account of another name than ``localpart``.
 
         The order is that of contract B2.1: cheap checks that refuse much come first. What was
         taken from the address's limit is given back if no account was made.
@@ -158,6 +161,9 @@ class RegistrationHandler:
         ThreepidInUse, ThreepidChangeRefused.
         """
         check_type("localpart", localpart, str)
+        check_type("key", key, str, type(None))
+        if key == "":
+            raise ValueError("appservice_register: key must not be empty: leave it out")
         _check_secret("as_token", as_token)
         _check_secret("password", password)
         vouched = canonical_threepids(threepids)
@@ -178,15 +184,19 @@ class RegistrationHandler:
         ``address``: the client's IP address, if the account counts against the limit of
         registrations. LimitExceeded if that is reached; what was taken is given back if no account
         was made, or an earlier call with the key has made it. If it is None, there is no limit.
+        InvalidParam if the key has made the account of another name.
         """
         check_type("new", new, NewAccount)
+        _check_address(address)
         if new.threepids:
             new = attr.evolve(
                 new,
                 threepids=canonical_threepids(new.threepids),
                 vouched_emails=canonical_emails(new.vouched_emails),
             )
-        return await self._steps.counted(address, functools.partial(self._steps.store, new))
+        return await self._steps.counted(
+            address, functools.partial(self._steps.store_as_named, new)
+        )
 
     async def repeat(self, outcome: Outcome) -> Created:
         """The answer that this outcome's key had, once more (contract B8.4)."""
@@ -230,6 +240,12 @@ class RegistrationHandler:
     async def log_in(self, user: User, request: DeviceRequest) -> Login:
         """As ``register_device``, for an account that was just looked up, and is not looked up
         again."""
+        if not isinstance(user, User):
+            raise TypeError(
+                f"log_in(user): a {type(user).__name__} is no User, the account as it was looked"
+                " up: register_device takes a user ID"
+            )
+        check_type("request", request, DeviceRequest)
         return await self._log_in(user.user_id, request, user.is_guest)
 
     async def post_registration_actions(
@@ -279,6 +295,10 @@ class RegistrationHandler:
     async def _log_in(self, user_id: UserID, request: DeviceRequest, is_guest: bool) -> Login:
         device = self._planner.device(user_id, request, is_guest)
         return await self._writer.register_device(user_id, device)
+
+
+def _check_address(address: Optional[str]) -> None:
+    check_type("address", address, str, type(None))
 
 
 def _check_secret(name: str, value: Optional[Secret]) -> None:

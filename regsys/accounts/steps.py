@@ -11,7 +11,7 @@ from regsys.accounts.admission import Admission
 from regsys.accounts.new_account import AccountPlanner
 from regsys.accounts.usernames import Usernames
 from regsys.credentials.hashing import HashingPool
-from regsys.errors import NoFreeName, UsernameTaken
+from regsys.errors import InvalidParam, NoFreeName, UsernameTaken
 from regsys.interfaces import Verdict
 from regsys.interfaces.internal import IRegistrationWriter
 from regsys.model import Created, NewAccount, Registration, UserID
@@ -62,7 +62,9 @@ class Steps:
             shadow_banned=verdict is Verdict.SHADOW_BAN,
             upgrades_guest=guest is not None,
         )
-        return await self._write_under_a_name(registration.localpart, account)
+        created = await self._write_under_a_name(registration.localpart, account)
+        _check_made(created, registration.localpart, registration.session_id)
+        return created
 
     async def _check_name(self, registration: Registration, localpart: str) -> Optional[UserID]:
         """Check the name. Returns the guest who is being upgraded, or None."""
@@ -98,3 +100,17 @@ class Steps:
     async def store(self, new: NewAccount) -> Created:
         """Write the account with the jobs that it brings."""
         return await self.writer.create_account(self.planner.with_jobs(new))
+
+    async def store_as_named(self, new: NewAccount) -> Created:
+        """As ``store``, for an account that its caller has named."""
+        created = await self.store(new)
+        _check_made(created, new.user_id.localpart, new.session_id)
+        return created
+
+
+def _check_made(created: Created, asked: Optional[str], session_id: Optional[str]) -> None:
+    """Raise InvalidParam if the key has made the account of another name than was ``asked`` for:
+    whoever asks for one name must not get the login of another. A UIA session checks this itself
+    (contract B8.4), and may have changed the name before a crash."""
+    if asked not in (None, created.user_id.localpart) and session_id is None:
+        raise InvalidParam("This idempotency key has already made the account of another name.")

@@ -30,16 +30,29 @@ log = Logger()
 
 @attr.define(kw_only=True, eq=False)
 class CallbackList(Generic[Hook]):
-    """The hooks of one kind (``moment``). A hook has ``deadline_ms`` to answer."""
+    """The hooks of one kind (``moment``). A hook has ``deadline_ms`` to answer. ``answers``: what
+    it may answer with, in words."""
 
     moment: ClassVar[str]
+    answers: ClassVar[str] = "anything"
 
     clock: IReactorTime
     deadline_ms: int = DEADLINE_MS
     hooks: list[tuple[str, Hook]] = attr.field(init=False, factory=list)
 
     def register(self, module: str, hook: Hook) -> None:
-        """Add a hook after those that are registered; ``module`` is for the log."""
+        """Add a hook after those that are registered; ``module`` is for the log.
+        TypeError for what cannot be called."""
+        if not isinstance(module, str):
+            raise TypeError(
+                f"register(…) of {self.moment}: first a name for the log, a str, not"
+                f" {type(module).__name__}"
+            )
+        if not callable(hook):
+            raise TypeError(
+                f"register({module!r}, …) of {self.moment}: a {type(hook).__name__} cannot be"
+                " called: pass a function"
+            )
         self.hooks.append((module, hook))
 
     async def ask(self, module: str, hook: Hook, read: Callable[[Any], T], *args: object) -> T:
@@ -58,7 +71,7 @@ class CallbackList(Generic[Hook]):
         except TimeoutError:
             trouble = f"did not answer within {self.deadline_ms} ms"
         except ValueError:
-            trouble = f"answered with a {type(answer).__name__} that it may not answer with"
+            trouble = f"answered with a {type(answer).__name__}: it may answer with {self.answers}"
         log.error(
             "{moment} of module {module} {trouble}",
             moment=self.moment,

@@ -29,6 +29,7 @@ class SpamChecks(CallbackList[SpamCheck]):
     """The spam checkers; without any, every registration is allowed."""
 
     moment = "check_registration_for_spam"
+    answers = "a Verdict, or " + ", ".join(repr(item.value) for item in Verdict)
 
     async def check(self, registration: Registration) -> Verdict:
         """The first verdict other than ALLOW; the checkers after it are not called."""
@@ -60,6 +61,7 @@ class ThreepidRules(CallbackList[ThreepidRule]):
     """The rules for 3PIDs; without any, every address is allowed."""
 
     moment = "is_3pid_allowed"
+    answers = "True or False"
 
     async def is_allowed(self, medium: str, address: str, registering: bool) -> bool:
         """False if a rule returns False; the rules after it are not called."""

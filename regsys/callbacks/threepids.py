@@ -33,6 +33,8 @@ BindingNotice = Callable[[str, str, str, str, bool], object]
 class _Checks(CallbackList[Hook]):
     """Hooks that may object to a change."""
 
+    answers = "None, or a tuple of an errcode (or None) and a sentence"
+
     async def check(self, default: str, *args: object) -> None:
         """Raise the first objection, with the ``default`` errcode if it has none; the checks after
         it are not called."""

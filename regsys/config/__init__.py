@@ -153,6 +153,8 @@ def load(paths: Sequence[str], *, makes_files: bool = True) -> Config:
     ``makes_files``: create the file that ``registration_shared_secret_path`` names if it is
     missing.
     """
+    if isinstance(paths, (str, bytes, os.PathLike)):
+        raise TypeError(f"load({str(paths)!r}): pass a list of paths, load([{str(paths)!r}])")
     merged, problems = Merged(), []
     files, warnings = expanded(paths)
     merged.warnings += warnings
@@ -168,6 +170,11 @@ def load(paths: Sequence[str], *, makes_files: bool = True) -> Config:
 
 def parse(data: Mapping[str, Any]) -> Config:
     """The configuration in this mapping, as YAML gives it. Raises ConfigError."""
+    if not isinstance(data, Mapping):
+        raise TypeError(
+            f"parse(…): a {type(data).__name__} is no mapping of options: pass a dict, or let"
+            " load([…]) read files"
+        )
     return _checked(Reader(data), ())
 
 

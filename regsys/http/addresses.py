@@ -48,6 +48,8 @@ def rightmost_untrusted(proxies: Iterable[str]) -> AddressPolicy:
     search: the address to its right is taken. Raises ValueError if a proxy is neither an address
     nor a network.
     """
+    if isinstance(proxies, (str, bytes)):
+        raise TypeError(f"rightmost_untrusted({proxies!r}): pass a list of addresses and networks")
     networks = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
 
     def is_trusted(address: _IP) -> bool:

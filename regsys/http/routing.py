@@ -17,19 +17,61 @@ from regsys.http.refusals import RefusalLog
 from regsys.http.reply import Reply, refusal
 from regsys.http.serving import Handler, InFlight, Leaf
 
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+
+def _paths(value: Iterable[str]) -> tuple[str, ...]:
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"Endpoint: paths must be a list or a tuple, not {type(value).__name__}")
+    return tuple(value)
+
 
 @attr.frozen
 class Endpoint:
-    """An endpoint.
+    """An endpoint. TypeError or ValueError for what cannot be one.
 
-    ``paths``: a segment written ``{name}`` matches any one segment that is not empty, and reaches
-    the handler in ``Call.path_args``. ``handlers`` by method: GET also answers HEAD, and OPTIONS is
-    answered automatically.
+    ``paths``: a list or a tuple; a segment written ``{name}`` matches any one segment that is not
+    empty, and reaches the handler in ``Call.path_args``. ``handlers`` by method: GET also answers
+    HEAD, and OPTIONS is answered automatically.
     """
 
     name: str
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] = attr.field(converter=_paths)
     handlers: Mapping[str, Handler]
+
+    def __attrs_post_init__(self) -> None:
+        where = f"Endpoint({self.name!r})"
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"{where}: its name must be a text that is not empty")
+        for path in self.paths:
+            if not isinstance(path, str):
+                raise TypeError(f"{where}: each path must be a str, not {type(path).__name__}")
+            if not path.startswith("/") or not path.isascii():
+                raise ValueError(f"{where}: the path {path!r} must begin with / and be ASCII")
+        if not isinstance(self.handlers, Mapping):
+            raise TypeError(f'{where}: handlers must be a mapping, such as {{"GET": get}}')
+        for method, handler in self.handlers.items():
+            if method not in METHODS:
+                raise ValueError(
+                    f"{where}: there is no method {method!r}: there are {', '.join(METHODS)}"
+                )
+            if not callable(handler):
+                raise TypeError(
+                    f"{where}: the handler of {method} must be a function, not"
+                    f" {type(handler).__name__}"
+                )
+
+
+def check_endpoint(argument: str, value: object) -> None:
+    """Raise TypeError for what is no Endpoint; ``argument`` is where it was passed."""
+    if isinstance(value, Endpoint):
+        return
+    if isinstance(value, type):
+        given = f"the class {value.__name__}"
+    else:
+        given = f"a {type(value).__name__}"
+    several = ": pass each endpoint by itself" if isinstance(value, (list, tuple)) else ""
+    raise TypeError(f"{argument}: {given} is no Endpoint{several}")
 
 
 def resource(
@@ -45,9 +87,19 @@ def resource(
     Wherever it is mounted, the full path of a request decides. Other paths go to ``otherwise`` as
     if that were mounted here; if it is None, they are answered with a 404. ``client_address``
     returns the client's address of a request. ``in_flight`` counts the calls under way,
-    ``refusals`` logs refused ones; several resources may share them. Raises ValueError if two
-    endpoints have the same path.
+    ``refusals`` logs refused ones; several resources may share them. Raises TypeError for an
+    argument of another type, ValueError if two endpoints have the same path.
     """
+    if not callable(client_address):
+        raise TypeError(
+            f"resource(client_address=…): a {type(client_address).__name__} is no function: pass"
+            " one of regsys.http, such as first_forwarded"
+        )
+    if otherwise is not None and not IResource.providedBy(otherwise):
+        raise TypeError(
+            f"resource(otherwise=…): a {type(otherwise).__name__} is no IResource: pass an object"
+            " such as a twisted.web.resource.Resource"
+        )
     in_flight, refusals = in_flight or InFlight(), refusals or RefusalLog()
 
     def leaf(pattern: str, handlers: Mapping[str, Handler], fallback: Handler) -> Leaf:
@@ -56,13 +108,14 @@ def resource(
 
     leaves: dict[str, Leaf] = {}
     for endpoint in endpoints:
+        check_endpoint("resource([…])", endpoint)
         handlers = _completed(endpoint.handlers)
         for path in endpoint.paths:
             if path in leaves:
                 raise ValueError(f"two endpoints claim {path}")
             leaves[path] = leaf(path, handlers, _wrong_method(handlers))
     unknown = leaf("an unknown path", {"OPTIONS": _preflight}, _unknown_path)
-    return _Root(leaves, otherwise, unknown)
+    return _Root(leaves, otherwise, unknown, in_flight)
 
 
 def _completed(handlers: Mapping[str, Handler]) -> dict[str, Handler]:
@@ -92,9 +145,14 @@ class _Root(Resource):
     """Sends a request to the leaf of its path, or on to ``otherwise``."""
 
     def __init__(
-        self, leaves: Mapping[str, Leaf], otherwise: Optional[IResource], unknown: Leaf
+        self,
+        leaves: Mapping[str, Leaf],
+        otherwise: Optional[IResource],
+        unknown: Leaf,
+        in_flight: InFlight,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
+        self.in_flight = in_flight
         self._literal = {path.encode("ascii"): leaf for path, leaf in leaves.items()}
         self._patterns: dict[int, list[tuple[list[str], Leaf]]] = {}
         # Those with fewer parameters come first: /new before /{token}.

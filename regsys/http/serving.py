@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Awaitable, Callable, Mapping, Optional
@@ -35,7 +36,7 @@ class InFlight:
 
     def __init__(self, clock: Optional[IReactorTime] = None) -> None:
         self.count = 0
-        self._clock = clock
+        self.clock = clock
         self._waiting: list[Deferred[None]] = []
 
     def idle(self) -> Deferred[None]:
@@ -48,7 +49,7 @@ class InFlight:
 
     def deadline(self) -> AbstractContextManager[None]:
         """The context of a call, within which its deadline holds."""
-        return nullcontext() if self._clock is None else deadlines.for_request(self._clock)
+        return nullcontext() if self.clock is None else deadlines.for_request(self.clock)
 
     def __enter__(self) -> None:
         self.count += 1
@@ -102,7 +103,7 @@ class Leaf(Resource):
             call = read_call(request, self.path_args, self.client_address, gone)
             log_context.note_address(call.client.address)
             try:
-                reply = await handler(call)
+                reply = await self._reply(handler, call)
             except RegistrationError as error:
                 reply = refusal(error)
             if handler is not self.fallback:
@@ -115,6 +116,20 @@ class Leaf(Resource):
             self._log_failure(Failure(), request)
             reply = INTERNAL_ERROR
         return (reply, *rendered(reply))
+
+    async def _reply(self, handler: Handler, call: Call) -> Reply:
+        answer = handler(call)
+        if not inspect.isawaitable(answer):
+            raise TypeError(
+                f"a handler of {self.pattern} returned a {type(answer).__name__}, which cannot be"
+                " awaited: make it async"
+            )
+        reply = await answer
+        if not isinstance(reply, Reply):
+            raise TypeError(
+                f"a handler of {self.pattern} returned a {type(reply).__name__}, not a Reply"
+            )
+        return reply
 
     def _log_failure(self, failure: Failure, request: IRequest) -> None:
         # The pattern: a path or query as sent may hold a secret.

@@ -58,9 +58,10 @@ class IStage(Interface):
     def check(auth: Mapping[str, Any], context: StageContext) -> Awaitable[Any]:
         """Check the client's ``auth`` dict, which may hold any JSON.
 
-        Returns what the session remembers (JSON; True if there is nothing to remember). Raises
-        StageFailed(errcode, text) if the stage is not passed, Unavailable if a service that it
-        needs cannot be asked. The session goes on in both cases.
+        Raises StageFailed(errcode, text) if the stage is not passed, Unavailable if a service that
+        it needs cannot be asked. The session goes on in both cases. Whatever is returned passes
+        the stage: it is what the session remembers (JSON), True if there is nothing to remember.
+        False and None are a mistake (TypeError): the client gets a 500, and has not passed.
         """
 
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 from zope.interface import Interface
 from zope.interface.interface import Method
 
-from regsys.interfaces.homeserver import IAppservices
+from regsys.interfaces.homeserver import (
+    IAccountStore,
+    IAppservices,
+    IAuth,
+    IDevices,
+    IMonthlyActiveUsers,
+    IRequestSigner,
+    IRooms,
+    IThreepidStore,
+    IUserLookup,
+)
 from regsys.interfaces.hooks import IStage
+from regsys.model import FoundRoom, Login, Requester, User, UserID
 
 # The methods of an embedder's parts that are not awaited. Interfaces keep no annotations.
 RETURN_AT_ONCE = frozenset(
@@ -20,6 +31,46 @@ RETURN_AT_ONCE = frozenset(
         IStage["params"],
     }
 )
+
+# What the others return when they are awaited. Those that are missing here return nothing, or
+# anything.
+RESULTS: Mapping[Method, tuple[type, ...]] = {
+    IAccountStore["is_taken"]: (bool,),
+    IAccountStore["next_number"]: (int,),
+    IAccountStore["create_account"]: (UserID,),
+    IAccountStore["made_by"]: (UserID, type(None)),
+    IDevices["register"]: (Login,),
+    IAuth["whose"]: (Requester, type(None)),
+    IUserLookup["find"]: (User, type(None)),
+    IThreepidStore["owner_of"]: (UserID, type(None)),
+    IThreepidStore["of_user"]: (Sequence,),
+    IThreepidStore["add"]: (bool,),
+    IThreepidStore["remove"]: (bool,),
+    IRooms["find"]: (FoundRoom, type(None)),
+    IRooms["create"]: (FoundRoom,),
+    IRooms["is_public"]: (bool,),
+    IMonthlyActiveUsers["count"]: (int,),
+    IMonthlyActiveUsers["is_active"]: (bool,),
+    IRequestSigner["authorization"]: (str,),
+}
+
+
+def wrong_result(method: Method, result: object) -> Optional[str]:
+    """What is wrong with this result of an awaited method, as in ``None, not a Login``; None if
+    nothing is."""
+    wanted = RESULTS.get(method)
+    # True is no number.
+    if wanted is None or (
+        isinstance(result, wanted) and (bool in wanted or not isinstance(result, bool))
+    ):
+        return None
+    return f"{_described(type(result))}, not {' or '.join(map(_described, wanted))}"
+
+
+def _described(kind: type) -> str:
+    if kind is type(None):
+        return "None"
+    return f"{'an' if kind.__name__[0] in 'aeiouAEIO' else 'a'} {kind.__name__}"
 
 
 def difference(interface: type[Interface], candidate: Any) -> Optional[str]:

@@ -104,6 +104,7 @@ class NewAccount:
     jobs: tuple[NewJob, ...] = ()
 
     def __attrs_post_init__(self) -> None:
+        _check_key(self)
         if self.is_guest:
             _refuse_for_a_guest(self, "upgrades_guest", "admin", "password_hash")
         device = self.device
@@ -114,6 +115,13 @@ class NewAccount:
     def is_real(self) -> bool:
         """Whether this is a person's account: the first of those creates the auto-join rooms."""
         return not self.is_ghost and _is_real(self)
+
+
+def _check_key(value: Union[NewAccount, Registration]) -> None:
+    # Calls with an empty key would all be one registration.
+    if not value.key:
+        drawn = ": leave it out, and one is drawn" if isinstance(value, Registration) else ""
+        raise ValueError(f"{type(value).__name__}: key must not be empty{drawn}")
 
 
 def _refuse_for_a_guest(value: Union[NewAccount, Registration], *fields: str) -> None:
@@ -192,17 +200,18 @@ class Registration:
     """The inputs of a registration, as one value (contract B2.0).
 
     ``key`` is the idempotency key. Without one a key is drawn: keep it, because only a retry with
-    the same key finds the account that the first call has made. Whoever can cause a call with this
-    key gets the account and its login: make it from something that one person alone knows, or look
-    at ``Created.replayed``. If ``localpart`` is None, a number is drawn. Either ``password``
-    (hashed after admission) or ``password_hash`` or neither is given. If ``device`` is None, there
-    is no login. If ``client`` is None, no limits apply. ``clients``: the clients of all requests of
-    the UIA session. If ``approved`` is None, the configuration decides. ``bind_emails``: email
-    addresses that the account gets without validation. They and the ``threepids`` may be in any
-    spelling: each is stored once, in canonical form. ``consents`` as in NewAccount. ``stages``:
-    what each stage of the UIA session has found, by its type, as ``IStage.check`` returned it;
-    empty without UIA. ``extra``: a JSON object of the embedder's, which reaches the account's store
-    and followers unchanged. Both must be JSON: anything else is a TypeError or ValueError.
+    the same key finds the account that the first call has made. A key is a secret: whoever can
+    cause a call with it gets that account's login again, unless the call asks for another
+    ``localpart`` (InvalidParam). Make it from something that one person alone knows. If
+    ``localpart`` is None, a number is drawn. Either ``password`` (hashed after admission) or
+    ``password_hash`` or neither is given. If ``device`` is None, there is no login. If ``client``
+    is None, no limits apply. ``clients``: the clients of all requests of the UIA session. If
+    ``approved`` is None, the configuration decides. ``bind_emails``: email addresses that the
+    account gets without validation. They and the ``threepids`` may be in any spelling: each is
+    stored once, in canonical form. ``consents`` as in NewAccount. ``stages``: what each stage of
+    the UIA session has found, by its type, as ``IStage.check`` returned it; empty without UIA.
+    ``extra``: a JSON object of the embedder's, which reaches the account's store and followers
+    unchanged. Both must be JSON: anything else is a TypeError or ValueError.
 
     ``make_guest``: the account is a guest's. It may have a name and a device, but it has no
     password, no address and no rights of an administrator. ``guest_access_token``: the guest of
@@ -243,6 +252,7 @@ class Registration:
     threepids_checked: bool = False
 
     def __attrs_post_init__(self) -> None:
+        _check_key(self)
         if self.password is not None and self.password_hash is not None:
             raise ValueError("Registration: give password or password_hash, not both")
         if self.make_guest:

@@ -16,16 +16,25 @@ def typed(cls: type, fields: list[attr.Attribute[Any]]) -> list[attr.Attribute[A
     """A ``field_transformer`` for attrs: each field has its annotated type, or TypeError.
 
     Classes, Optional and Union, ``tuple[X, ...]`` and Mapping (whose content is not looked at) are
-    understood; other annotations allow anything. True is no integer.
+    understood; other annotations allow anything. True is no integer. A list becomes a tuple.
     """
     hints = typing.get_type_hints(cls)
     # All in one validator, which runs when every field is set: one for each would be several times
     # as many calls.
     validator = _validator({field.name: hints[field.name] for field in fields})
-    *others, last = fields
+    *others, last = [
+        field.evolve(converter=_tuple_of_list)
+        if typing.get_origin(hints[field.name]) is tuple and field.converter is None
+        else field
+        for field in fields
+    ]
     if last.validator is not None:
         validator = attr.validators.and_(last.validator, validator)
     return [*others, last.evolve(validator=validator)]
+
+
+def _tuple_of_list(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def check_type(name: str, value: object, *kinds: type) -> None:

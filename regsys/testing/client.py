@@ -9,7 +9,7 @@ import attr
 from treq.testing import StubTreq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import IResource
 
@@ -38,10 +38,18 @@ class Client:
     Where all parts answer at once, as the fakes of ``regsys.testing`` do, ``ask``, ``get``,
     ``post`` and ``register`` return the answer. Otherwise await it, in a
     ``twisted.trial.unittest.TestCase``: ``await client.wait(client.start("GET", path))``.
+
+    What waits for the next turn of the reactor, such as a password's hash after the first answer of
+    a session, gets it: a ``clock`` is then advanced by 0. If it is None, it is the task.Clock of
+    the subsystem whose resource this is, if that has one.
     """
 
-    def __init__(self, case: SynchronousTestCase, resource: IResource) -> None:
+    def __init__(
+        self, case: SynchronousTestCase, resource: IResource, clock: Optional[Clock] = None
+    ) -> None:
         self._case = case
+        own = getattr(getattr(resource, "in_flight", None), "clock", None)
+        self._clock = own if clock is None and isinstance(own, Clock) else clock
         self._treq: Any = StubTreq(resource)  # type: ignore[no-untyped-call]  # treq's
 
     def start(
@@ -75,16 +83,22 @@ class Client:
 
     def answer(self, started: Deferred[Answer]) -> Answer:
         """The answer to a request that was started; it must have come by now."""
-        self._treq.flush()
+        self._flush(started)
         return self._case.successResultOf(started)
 
     async def wait(self, started: Deferred[Answer]) -> Answer:
         """The answer to a request that was started, once the reactor has brought it."""
-        self._treq.flush()
+        self._flush(started)
         while not started.called:
             await deferLater(reactor, LOOK_S)
-            self._treq.flush()
+            self._flush(started)
         return await started
+
+    def _flush(self, started: Deferred[Answer]) -> None:
+        self._treq.flush()
+        if self._clock is not None and not started.called:
+            self._clock.advance(0)
+            self._treq.flush()
 
     def ask(self, method: str, path: str, body: Any = None, **more: Any) -> Answer:
         """Send a request whose answer is there at once; the arguments are those of ``start``."""

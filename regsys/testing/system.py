@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from typing import Any, Callable, Mapping, Optional
+import secrets
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from treq import client
 from twisted.internet.defer import Deferred, fail, maybeDeferred
@@ -16,6 +18,7 @@ from zope.interface import implementer
 from regsys import wiring
 from regsys.config import Config, parse
 from regsys.interfaces import IAccountStore, IAuth, IDevices
+from regsys.model import Secret
 from regsys.outbound.http import HTTPClient
 from regsys.storage.database import Database
 from regsys.testing.database import memory_database
@@ -63,9 +66,9 @@ def memory_process(
 
     ``run`` calls a hashing function; replace it to hash when the test wants to. ``treq`` makes
     requests to other servers (such as treq.testing.StubTreq); if None, none can be
-    reached.
+    reached. If ``chosen`` has no macaroon_secret_key, one is drawn.
     """
-    assert chosen.tokens.macaroon_secret_key is not None
+    secret = chosen.tokens.macaroon_secret_key or Secret(secrets.token_hex(32))
     http = HTTPClient(treq or client.HTTPClient(_Alone()), clock)
     hasher = hashing_pool(chosen, run, threads=1, seconds=clock.seconds)
     return Process(
@@ -74,7 +77,7 @@ def memory_process(
         refuse_hashes=hasher.refuse,
         http=http,
         guarded_http=http.apart(),
-        macaroon_secret=chosen.tokens.macaroon_secret_key.reveal().encode(),
+        macaroon_secret=secret.reveal().encode(),
         seconds=clock.seconds,
     )
 
@@ -126,6 +129,16 @@ def embedded(
     return _built(wiring.embedded, testcase, clock, database, hooks, given)
 
 
+def _meant(name: str, names: Iterable[str], warnings: Sequence[str]) -> str:
+    """A guess at the argument, or the option, whose name is misspelt; empty if there is none."""
+    near = difflib.get_close_matches(name, list(names), 1, 0.8)
+    if near:
+        return f": did you mean {near[0]!r}?"
+    begin = f"{name} is not an option"
+    slips = [item for item in warnings if item.startswith(begin)]
+    return slips[0].removeprefix(begin) if slips else ""
+
+
 def _built(
     build: Callable[..., Subsystem],
     testcase: Any,
@@ -134,14 +147,19 @@ def _built(
     hooks: Optional[Hooks],
     given: Mapping[str, Any],
 ) -> Subsystem:
-    """What ``build`` makes of the parts and options that are ``given``."""
+    """What ``build`` makes of the parts and options that are ``given``; TypeError for what is
+    neither."""
     names = inspect.signature(build).parameters
     parts = {name: value for name, value in given.items() if name in names}
     options = {name: value for name, value in given.items() if name not in names}
-    for name, value in options.items():
-        if not isinstance(value, OPTION_TYPES):
-            raise TypeError(f"{name!r} is neither an argument of {build.__name__}() nor an option")
+    others = [name for name, value in options.items() if not isinstance(value, OPTION_TYPES)]
+    chosen = config(**{name: value for name, value in options.items() if name not in others})
+    for name in (*others, *chosen.unused):
+        if name in options:
+            raise TypeError(
+                f"{name!r} is neither an argument of {build.__name__}() nor an option"
+                f"{_meant(name, names, chosen.warnings)}"
+            )
     clock = clock or Clock()
-    chosen = config(**options)
     process = memory_process(testcase, chosen, clock, database)
     return build(chosen, clock, process=process, hooks=hooks, **parts)

@@ -179,7 +179,8 @@ class UserInteractiveAuth:
 
     async def attempt(self, session: UIASession, auth: Auth, client: Client) -> Progress:
         """Try the stage that ``auth`` names, if it names one. Raises UnknownStage for one that is
-        not on offer; a StageFailed of the stage is in the result."""
+        not on offer; a StageFailed of the stage is in the result. TypeError for a stage that
+        returns False or None, which neither refuses nor passes."""
         if auth.stage is None:
             return Progress(session.results)
         stage = self.stages.get(auth.stage)
@@ -192,6 +193,11 @@ class UserInteractiveAuth:
         except StageFailed as failure:
             progress = Progress(session.results, failure)
             return progress.undone(auth.stage, failure) if failure.undoes else progress
+        if result is None or result is False:
+            raise TypeError(
+                f"hooks(stage {auth.stage}): check returned {result}: raise StageFailed to refuse,"
+                " return True if there is nothing to remember"
+            )
         return Progress({**session.results, auth.stage: result})
 
     async def store(self, session: UIASession, progress: Progress) -> UIASession:

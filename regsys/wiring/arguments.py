@@ -15,6 +15,9 @@ from regsys.model import JOB_LEASE_MS
 # As attrs calls it.
 Validator = Callable[[Any, "attr.Attribute[Any]", Any], None]
 
+# The argument with which a task.Clock can take a reactor's place.
+MEMORY_PROCESS = "process=regsys.testing.memory_process(testcase, config, clock)"
+
 
 def check_provides(argument: str, interface: type[Interface], part: object) -> None:
     """``argument`` is as in ``embedded(store=…)``."""
@@ -37,13 +40,24 @@ def check_config(function: str, config: object) -> None:
     raise TypeError(f"{function}(config): {_a(config)} is no regsys.Config: {mend}")
 
 
-def check_clock(function: str, clock: object) -> None:
+def check_clock(function: str, clock: object, besides: str = "") -> None:
+    """``besides`` is the argument that a task.Clock needs as well; empty if it needs none."""
+    together = f" together with {besides}" if besides else ""
     for name in ("seconds", "callLater"):
         if not callable(getattr(clock, name, None)):
             raise TypeError(
-                f"{function}(clock): {_a(clock)} has no method {name}: pass the reactor, or a"
-                " twisted.internet.task.Clock in tests"
+                f"{function}(clock): {_a(clock)} has no method {name}: pass the reactor, or"
+                f" in tests a twisted.internet.task.Clock{together}"
             )
+
+
+def check_reactor(function: str, clock: object) -> None:
+    """What prepares a process of its own needs a reactor, not just a clock."""
+    if not callable(getattr(clock, "callWhenRunning", None)):
+        raise TypeError(
+            f"{function}(clock): {_a(clock)} is no reactor, which alone can run threads: in tests"
+            f" pass it together with {MEMORY_PROCESS}"
+        )
 
 
 def check_deadline(function: str, deadline_s: object) -> None:
@@ -87,6 +101,14 @@ def each_provided(interface: type[Interface]) -> Validator:
             check_provides(f"{_argument(field)}[{index}]", interface, part)
 
     return check
+
+
+def distinct_types(instance: object, field: attr.Attribute[Any], stages: Sequence[Any]) -> None:
+    """No two of the stages have the same type, by which flows name them."""
+    types = [stage.type for stage in stages]
+    for name in types:
+        if types.count(name) > 1:
+            raise ValueError(f"{_argument(field)}: two stages have the type {name!r}")
 
 
 def callbacks(kind: type) -> Validator:

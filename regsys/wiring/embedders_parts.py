@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Awaitable, Callable, Optional, TypeVar
+from typing import Any, Optional, TypeVar
 
 import attr
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import Interface
+from zope.interface.interface import Method
 
 from regsys import deadlines
 from regsys.errors import Unavailable
 from regsys.interfaces import IFollower, ISmsSender, IStage, IValidationMails
 from regsys.wiring import arguments
 from regsys.wiring.process import Process
-from regsys.wiring.stand_ins import answer_of, stand_in
+from regsys.wiring.stand_ins import Call, answer_of, stand_in
 from regsys.wiring.subsystem import Hooks
 from regsys.wiring.subsystem import hooks as new_hooks
 
@@ -39,7 +40,7 @@ class EmbeddersParts:
     def of(cls, function: str, config: object, clock: Any, deadline_s: float) -> EmbeddersParts:
         """The parts of this call, whose first arguments are checked."""
         arguments.check_config(function, config)
-        arguments.check_clock(function, clock)
+        arguments.check_clock(function, clock, arguments.MEMORY_PROCESS)
         arguments.check_deadline(function, deadline_s)
         return cls(function, clock, deadline_s)
 
@@ -52,7 +53,9 @@ class EmbeddersParts:
         return None if part is None else self.required(name, interface, part)
 
     def process(self, given: Optional[Process]) -> Optional[Process]:
-        if given is not None:
+        if given is None:
+            arguments.check_reactor(self.function, self.clock)
+        else:
             maker, argument = "regsys.testing.memory_process", f"{self.function}(process=…)"
             arguments.check_made_by(maker, argument, Process, given)
         return given
@@ -79,18 +82,19 @@ class EmbeddersParts:
         return self._with_deadline(f"hooks({name})", interface, part)
 
     def _with_deadline(self, argument: str, interface: type[Interface], part: T) -> T:
-        def instead(name: str) -> Callable[..., Awaitable[Any]]:
-            return self._call(argument, name, part)
+        def instead(method: Method) -> Call:
+            return self._call(argument, method, part)
 
         return stand_in(interface, part, instead)
 
-    def _call(self, argument: str, name: str, part: object) -> Callable[..., Awaitable[Any]]:
+    def _call(self, argument: str, method: Method, part: object) -> Call:
+        name = method.getName()
         own = f"{argument}: {type(part).__name__}.{name}"
 
         @functools.wraps(getattr(part, name))
         async def call(*args: Any, **kwargs: Any) -> Any:
             returned = getattr(part, name)(*args, **kwargs)
-            working: Deferred[Any] = Deferred.fromCoroutine(answer_of(own, returned))
+            working: Deferred[Any] = Deferred.fromCoroutine(answer_of(own, method, returned))
             # Most parts answer at once, or soon: the first need no timer.
             return await (working if working.called else self._in_time(own, working))
 

@@ -8,26 +8,27 @@ from typing import Any, Awaitable, Callable, Mapping, TypeVar, cast
 from zope.interface import Interface, directlyProvides, providedBy
 from zope.interface.interface import Method
 
-from regsys.interfaces.provided import RETURN_AT_ONCE
+from regsys.interfaces.provided import RETURN_AT_ONCE, wrong_result
 
 T = TypeVar("T")
 Call = Callable[..., Awaitable[Any]]
 
 
-def stand_in(interface: type[Interface], part: T, instead: Callable[[str], Call]) -> T:
-    """The part, with ``instead(name)`` in place of each method of this interface that is
+def stand_in(interface: type[Interface], part: T, instead: Callable[[Method], Call]) -> T:
+    """The part, with ``instead(method)`` in place of each method of this interface that is
     awaited."""
     awaited = {
-        name: instead(name)
+        name: instead(method)
         for name, method in interface.namesAndDescriptions(all=True)
         if isinstance(method, Method) and method not in RETURN_AT_ONCE
     }
     return cast("T", _StandIn(part, awaited)) if awaited else part
 
 
-async def answer_of(own: str, returned: Any) -> Any:
-    """The result of the method that is called ``own``, which has returned this. TypeError if it
-    cannot be awaited, or if its result still has to be."""
+async def answer_of(own: str, method: Method, returned: Any) -> Any:
+    """The result of this method, which is called ``own`` and has returned this. TypeError if it
+    cannot be awaited, if its result still has to be, or if that has another type than the interface
+    says."""
     if not inspect.isawaitable(returned):
         raise TypeError(
             f"{own} returned a {type(returned).__name__}, which cannot be awaited: make it async,"
@@ -36,6 +37,9 @@ async def answer_of(own: str, returned: Any) -> Any:
     value = await returned
     if inspect.isawaitable(value):
         raise TypeError(f"{own} returned a {type(value).__name__} in place of its result: await it")
+    wrong = wrong_result(method, value)
+    if wrong is not None:
+        raise TypeError(f"{own} returned {wrong}")
     return value
 
 

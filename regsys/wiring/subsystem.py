@@ -23,6 +23,7 @@ from regsys.client_api.session_passwords import SessionPasswords
 from regsys.consent import Consents
 from regsys.http import Endpoint
 from regsys.http.refusals import RefusalLog
+from regsys.http.routing import check_endpoint
 from regsys.http.serving import InFlight
 from regsys.interfaces import IAuth, IBlocking, IFollower, ISmsSender, IStage, IValidationMails
 from regsys.jobs import JobRunner
@@ -51,7 +52,7 @@ class Hooks:
     the configuration names. ``display_name`` makes the display name from an email address, where
     ``register_mxid_from_3pid`` is ``email``. ``followers`` are told of every new account; give the
     same ones to each process that makes accounts. TypeError for what cannot be used, ValueError if
-    two followers have the same name.
+    two followers have the same name, or two stages the same type.
     """
 
     spam: SpamChecks = attr.field(validator=arguments.callbacks(SpamChecks))
@@ -62,7 +63,9 @@ class Hooks:
         default=None, validator=arguments.provided(IValidationMails)
     )
     sms: Optional[ISmsSender] = attr.field(default=None, validator=arguments.provided(ISmsSender))
-    stages: Sequence[IStage] = attr.field(default=(), validator=arguments.each_provided(IStage))
+    stages: Sequence[IStage] = attr.field(
+        default=(), validator=[arguments.each_provided(IStage), arguments.distinct_types]
+    )
     flows: Optional[Sequence[Flow]] = attr.field(default=None, validator=arguments.flows)
     confirmation_flows: Optional[Sequence[Flow]] = attr.field(
         default=None, validator=arguments.flows
@@ -142,6 +145,7 @@ class Subsystem(service.Service):
     _reloadable: Sequence[DomainFile] = ()
     _warnings: Sequence[str] = ()
     _activity: Optional[Activity] = None
+    _is_started: bool = attr.field(default=False, init=False)
 
     @property
     def endpoints(self) -> frozenset[str]:
@@ -149,10 +153,17 @@ class Subsystem(service.Service):
         return frozenset(self._endpoints)
 
     def having(self, *more: Endpoint) -> Subsystem:
-        """The same with these endpoints as well."""
-        return attr.evolve(
-            self, endpoints={**self._endpoints, **{item.name: item for item in more}}
-        )
+        """The same with these endpoints as well. ValueError for a name that is there already."""
+        endpoints = dict(self._endpoints)
+        for item in more:
+            check_endpoint("having(…)", item)
+            if item.name in endpoints:
+                raise ValueError(
+                    f"having(…): there is an endpoint {item.name!r} already: give yours another"
+                    " name, and leave ours out of resource([…]) if yours takes its place"
+                )
+            endpoints[item.name] = item
+        return attr.evolve(self, endpoints=endpoints)
 
     def resource(
         self,
@@ -194,7 +205,13 @@ class Subsystem(service.Service):
         return Deferred.fromCoroutine(self.stop())
 
     def start(self) -> None:
-        """Log what is odd about the configuration, and begin."""
+        """Log what is odd about the configuration, and begin. RuntimeError if it has begun."""
+        if self._is_started:
+            raise RuntimeError(
+                "start(): this subsystem has started already: under a parent service it starts by"
+                " itself, without one call start() once"
+            )
+        self._is_started = True
         for warning in self._warnings:
             log.warn("{sentence}", sentence=warning)
         self.process.start()
@@ -221,6 +238,7 @@ class Subsystem(service.Service):
         if self._activity is not None:
             await self._activity.stop()
         self.process.stop()
+        self._is_started = False
 
     def hurry(self) -> None:
         """Give up password hashes: requests that wait for one are answered 503, and those of UIA

@@ -122,6 +122,32 @@ class OwnTests(ContradictionCase):
             [("carol@mail.test", "@carol:test.example")],
         )
 
+    def test_keyOfAnother(self) -> None:
+        """A key gives the login of its account again, but not to who asks for another name."""
+        first = self.make("carol", key="k")
+        for localpart in ("carol", None):
+            again = self.make(localpart, key="k")
+            self.assertEqual((again.user_id, again.login), (first.user_id, first.login))
+        other = self.subsystem.handler.register_user(
+            localpart="dave", key="k", device=DeviceRequest()
+        )
+        new = NewAccount(key="k", user_id=UserID("dave", BOB.server), created_ms=self.now_ms)
+        for asked in (other, self.subsystem.handler.register_with_store(new)):
+            failure = self.failureResultOf(Deferred.fromCoroutine(asked), InvalidParam)
+            self.assertIn("the account of another name", str(failure.value))
+        self.assertEqual(self.rows("SELECT 1 FROM users WHERE user_id LIKE '@dave%'"), [])
+
+    def test_keyOfService(self) -> None:
+        """An application service's key is a text that is not empty, too."""
+        for key, error in (("", ValueError), (5, TypeError)):
+            asked = self.subsystem.handler.appservice_register(
+                "carol",
+                Secret("as"),
+                key=key,  # type: ignore[arg-type]
+            )
+            failure = self.failureResultOf(Deferred.fromCoroutine(asked), error)
+            self.assertIn("key must", str(failure.value))
+
     def test_strings(self) -> None:
         """A text in the place of a secret is a TypeError, not a wrong refusal."""
         hasher = self.subsystem.handler.hasher

@@ -10,7 +10,7 @@ from regsys.credentials.access_tokens import MAX_DEVICE_ID
 from regsys.errors import InvalidParam, LimitExceeded, RegistrationError, UserNotFound
 from regsys.model import Client, Created, DeviceRequest, NewAccount, Secret, Threepid, User
 from regsys.model.accounts import Outcome
-from tests.support.handler import ALICE, HandlerCase, alice
+from tests.support.handler import ALICE, PHONE, HandlerCase, alice
 
 
 class MethodTests(HandlerCase):
@@ -112,7 +112,8 @@ class MethodTests(HandlerCase):
     def test_callsThatAreWrong(self) -> None:
         """A call that is wrong in itself is a TypeError or ValueError which says so, without the
         secret that was given; nothing is asked or written."""
-        handler, said = self.parts.handler, "syt_secret"
+        handler, said, client = self.parts.handler, "syt_secret", Client("192.0.2.1")
+        new = NewAccount(key="key", user_id=ALICE, created_ms=1)
         for error, words, call in (
             (TypeError, "guest_access_token must be Secret", handler.check_username("a", said)),
             (TypeError, "localpart must be str", handler.check_username(ALICE)),
@@ -129,6 +130,11 @@ class MethodTests(HandlerCase):
             ),
             (TypeError, "auth_result must be", handler.post_registration_actions(ALICE, [said])),
             (TypeError, "new must be NewAccount", handler.register_with_store(alice())),
+            (TypeError, "address must be str", handler.register_with_store(new, client)),
+            (TypeError, "address must be str", handler.count_registration(client)),
+            (TypeError, "address must be str", handler.check_registration_ratelimit(client)),
+            (TypeError, "register_device takes a user ID", handler.log_in(ALICE, PHONE)),
+            (TypeError, "request must be DeviceRequest", handler.log_in(User(user_id=ALICE), None)),
             (
                 TypeError,
                 "is_guest must be bool or None",

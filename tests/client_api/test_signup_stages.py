@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 from zope.interface import implementer
 
-from regsys.interfaces import IBlocking
+from regsys.interfaces import IBlocking, StageContext
 from regsys.model import Registration, User
 from tests.client_api.test_signup_terms import RULES
-from tests.support.case import DUMMY, PASSWORD
+from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.followers import Ledger
 from tests.support.policies import TERMS
 from tests.support.question_stage import ANSWERED, QUESTION, QuestionStage
@@ -30,6 +30,52 @@ class Watch:
 
     async def check_login(self, user: User) -> None:
         return
+
+
+class Undecided(QuestionStage):
+    """Returns the ``answer``, whatever it is."""
+
+    async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
+        return auth["answer"]
+
+
+class UndecidedTests(SystemCase):
+    """A stage that refuses by returning False, or that forgets to return."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.system(hooks=self.hooks(stages=[Undecided()], flows=[(QUESTION,)]))
+
+    def assertMistake(self, returned: object, session: str | None = None) -> None:
+        auth = {"type": QUESTION, "answer": returned}
+        if session is not None:
+            auth["session"] = session
+        answer = self.client.register(username="alice", password=PASSWORD, auth=auth)
+        self.assertRefused(answer, 500, "M_UNKNOWN")
+        (failure,) = self.flushLoggedErrors(TypeError)
+        self.assertEqual(
+            str(failure.value),
+            f"hooks(stage {QUESTION}): check returned {returned}: raise StageFailed to refuse,"
+            " return True if there is nothing to remember",
+        )
+
+    def test_nobodyPasses(self) -> None:
+        """False and None pass nobody: the client gets a 500, the operator a sentence. The session
+        goes on, and does not remember the stage as passed."""
+        for returned in (False, None):
+            self.assertMistake(returned)
+            session = self.challenge(username="alice", password=PASSWORD)["session"]
+            self.clock.advance(0)
+            self.assertMistake(returned, session)
+            again = self.client.register(auth={"session": session})
+            self.assertRefused(again, 401, None)
+            self.assertEqual(again.json["completed"], [])
+        self.assertEqual(self.counts()["users"], 0)
+
+    def test_falsy(self) -> None:
+        """Any other JSON is what the session remembers."""
+        for name, returned in (("a", 0), ("b", ""), ("c", []), ("d", {})):
+            self.register(name, auth={"type": QUESTION, "answer": returned})
 
 
 class StagesTests(EmailValidationCase):

@@ -116,3 +116,5 @@ class RightmostUntrustedTests(SynchronousTestCase):
     def test_badProxy(self) -> None:
         """A proxy that is no address or network is an error at once."""
         self.assertRaises(ValueError, rightmost_untrusted, ["proxy.example"])
+        error = self.assertRaises(TypeError, rightmost_untrusted, "10.0.0.0/8")
+        self.assertIn("pass a list", str(error))

@@ -95,6 +95,38 @@ class PathTests(SynchronousTestCase):
         self.assertRaises(ValueError, resource, [self.new.endpoint, Echo("/tokens/new").endpoint])
 
 
+class MistakeTests(SynchronousTestCase):
+    """What an embedder passes is checked at once."""
+
+    def test_endpoint(self) -> None:
+        get = Echo("/x").answer
+        for error, said, given in (
+            (TypeError, "paths must be a list or a tuple, not str", ("x", "/x", {"GET": get})),
+            (TypeError, "Endpoint('x'): each path must be a str", ("x", [b"/x"], {"GET": get})),
+            (ValueError, "the path 'x' must begin with /", ("x", ["x"], {"GET": get})),
+            (ValueError, "be ASCII", ("x", ["/ü"], {"GET": get})),
+            (TypeError, "its name must be a text", ("", ["/x"], {"GET": get})),
+            (TypeError, "its name must be a text", (None, ["/x"], {"GET": get})),
+            (TypeError, "handlers must be a mapping", ("x", ["/x"], get)),
+            (ValueError, "there is no method 'get': there are DELETE", ("x", ["/x"], {"get": get})),
+            (TypeError, "the handler of GET must be a function", ("x", ["/x"], {"GET": None})),
+        ):
+            caught = self.assertRaises(error, Endpoint, *given)
+            self.assertIn(said, str(caught))
+        self.assertEqual(Endpoint("x", ["/x"], {"GET": get}).paths, ("/x",))  # type: ignore[arg-type]
+
+    def test_resource(self) -> None:
+        own = Echo("/x").endpoint
+        for said, endpoints, more in (
+            ("a str is no Endpoint", ["x"], {}),
+            ("the class Endpoint is no Endpoint", [Endpoint], {}),
+            ("resource(client_address=…): a str is no function", [own], {"client_address": "x"}),
+            ("resource(otherwise=…): a str is no IResource", [own], {"otherwise": "x"}),
+        ):
+            caught = self.assertRaises(TypeError, resource, endpoints, **more)
+            self.assertIn(said, str(caught))
+
+
 class MethodTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.echo = Echo("/both")

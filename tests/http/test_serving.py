@@ -42,6 +42,24 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual((event["method"], event["path"]), ("POST", "/fail/{token}"))
         self.assertNotIn("hidden", repr(event))
 
+    def test_noReply(self) -> None:
+        """A handler that is no coroutine function, or that forgets to return a Reply, is a 500,
+        and the log names the path and what to do."""
+
+        async def forgets(call: Call) -> None:
+            return
+
+        for handler, said in (
+            (lambda call: Reply(), "a handler of /x returned a Reply, which cannot be awaited"),
+            (forgets, "a handler of /x returned a NoneType, not a Reply"),
+        ):
+            root = resource([Endpoint("x", ("/x",), {"GET": handler})])  # type: ignore[dict-item]
+            answer = ask(self, root, "/x")
+            (failure,) = self.flushLoggedErrors(TypeError)
+            self.assertIn(said, str(failure.value))
+            self.assertEqual(answer.code, 500)
+            self.assertEqual(json.loads(answer.content)["errcode"], "M_UNKNOWN")
+
     def test_bodyThatIsNotJSON(self) -> None:
         """A reply that cannot be serialized is an error like any other."""
         answer = ask(self, resource([Echo("/x", reply=Reply({"x": object()})).endpoint]), "/x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from types import MappingProxyType
 from typing import Any
 
@@ -72,3 +73,15 @@ class ObjectTests(SynchronousTestCase):
         """Neither is in a repr: they may name addresses and tokens."""
         for one in self.made(stages={"a": "addr"}, extra={"b": "addr"}):
             self.assertNotIn("addr", repr(one))
+
+
+class KeyTests(SynchronousTestCase):
+    def test_key(self) -> None:
+        """A key is a text that is not empty: the calls with an empty one would be one
+        registration."""
+        for make in (Registration, functools.partial(NewAccount, user_id=ALICE, created_ms=1)):
+            make(key="k")
+            error = self.assertRaises(ValueError, make, key="")
+            self.assertIn("key must not be empty", str(error))
+            for wrong in (None, 1, b"k"):
+                self.assertRaises(TypeError, make, key=wrong)

@@ -78,13 +78,21 @@ class TypeTests(SynchronousTestCase):
             ({"flag": 1}, "flag must be bool or None, not int"),
             ({"either": 1.5}, "either must be int or str, not float"),
             ({"names": "hidden"}, "names must be a tuple of str, not str"),
-            ({"names": ["hidden"]}, "names must be a tuple of str, not list"),
+            ({"names": ["hidden", None]}, "names[1] must be str, not None"),
             ({"names": ("a", 17)}, "names[1] must be str, not int"),
             ({"table": [1]}, "table must be a mapping, not list"),
         ):
             for kind in (Value, More):
                 self.assertEqual(self.refusal(TypeError, kind, **given), f"{kind.__name__}.{said}")
         self.assertEqual(self.refusal(TypeError, More, also=17), "More.also must be str, not int")
+
+    def test_lists(self) -> None:
+        """A list is taken where a tuple is kept."""
+        for kind in (Value, More):
+            self.assertEqual(kind(names=["a", "b"]).names, ("a", "b"))  # type: ignore[arg-type]
+        made = Registration(threepids=[MAIL], bind_emails=["a@mail.example"], clients=[])  # type: ignore[arg-type]
+        self.assertEqual((made.threepids, made.bind_emails), ((MAIL,), ("a@mail.example",)))
+        hash(made.threepids)
 
     def test_ownValidator(self) -> None:
         """The validator that a field has is kept."""
@@ -121,7 +129,7 @@ class TypeTests(SynchronousTestCase):
             (NewAccount, {"key": "k", "user_id": ALICE, "created_ms": 1.5}),
             (
                 NewAccount,
-                {"key": "k", "user_id": ALICE, "created_ms": 1, "jobs": [NewJob(kind="x")]},
+                {"key": "k", "user_id": ALICE, "created_ms": 1, "jobs": NewJob(kind="x")},
             ),
             (DeviceRequest, {"device_id": 17}),
             (LoginTerms, {"device_id": None}),

@@ -100,6 +100,8 @@ class EmbeddedTests(ArgumentCase):
                 ({"config": Clock()}, "embedded(config): a Clock is no regsys.Config", "parse"),
                 ({"config": None}, "embedded(config): None is no regsys.Config", "load"),
                 ({"clock": 5}, "embedded(clock): an int has no method seconds", "reactor"),
+                ({"clock": "reactor"}, "embedded(clock): a str has no", "together with process="),
+                ({"process": None}, "embedded(clock): a Clock is no reactor", "memory_process("),
                 ({"hooks": {"stages": []}}, "embedded(hooks=…): a dict", "regsys.hooks(reactor"),
                 ({"process": 5}, "embedded(process=…): an int", "memory_process"),
                 ({"deadline_s": "30"}, "embedded(deadline_s=…): a str", "number"),
@@ -186,6 +188,11 @@ class HooksTests(ArgumentCase):
                 ({"binding_changes": print}, "hooks(binding_changes=…): ", ""),
             ],
         )
+
+    def test_stagesOfOneType(self) -> None:
+        """Two stages of one type are refused: one would never be asked."""
+        error = self.assertRaises(ValueError, self.make, stages=[QuestionStage(), QuestionStage()])
+        self.assertEqual(str(error), f"hooks(stages=…): two stages have the type {QUESTION!r}")
 
     def test_accepted(self) -> None:
         """Lists and tuples are alike; the lists of callbacks may be shared."""

@@ -15,14 +15,15 @@ from zope.interface import implementedBy, implementer
 from regsys import deadlines
 from regsys.errors import Unavailable, UnknownToken
 from regsys.http.serving import InFlight
-from regsys.interfaces import IAppservices, IAuth, IStage, IUserLookup
-from regsys.model import Secret
-from regsys.testing import MemoryAppservices, provides
+from regsys.interfaces import IAccountStore, IAppservices, IAuth, IStage, IUserLookup
+from regsys.model import Requester, Secret, UserID
+from regsys.testing import MemoryAccounts, MemoryAppservices, provides
 from regsys.wiring.embedders_parts import EmbeddersParts
 from regsys.wiring.subsystem import hooks
 from tests.support.question_stage import QuestionStage
 
 TOKEN = Secret("token")
+ALICE = Requester(user_id=UserID("alice", "test.example"))
 DEADLINE_S = 30.0
 
 
@@ -76,27 +77,27 @@ class DeadlineTests(PartCase):
     def test_atOnce(self) -> None:
         """A part that answers at once costs no timer, be it a coroutine or a Deferred."""
 
-        async def answer() -> str:
-            return "alice"
+        async def answer() -> Requester:
+            return ALICE
 
         async def refuse() -> str:
             raise UnknownToken()
 
         self.clock = NoTimers()
-        for made in (answer, lambda: succeed("alice")):
-            self.assertEqual(self.successResultOf(self.ask(made)), "alice")
+        for made in (answer, lambda: succeed(ALICE)):
+            self.assertEqual(self.successResultOf(self.ask(made)), ALICE)
         for refused in (refuse, lambda: fail(UnknownToken())):
             self.failureResultOf(self.ask(refused), UnknownToken)
 
     def test_soon(self) -> None:
         """One that answers in time takes its timer with it."""
         for answer in (self.waiting, lambda: self.working):
-            for result in ("alice", UnknownToken()):
+            for result in (ALICE, UnknownToken()):
                 self.working = Deferred()
                 asking = self.ask(answer)
                 self.clock.advance(DEADLINE_S - 0.1)
                 self.assertNoResult(asking)
-                if isinstance(result, str):
+                if isinstance(result, Requester):
                     self.working.callback(result)
                     self.assertEqual(self.successResultOf(asking), result)
                 else:
@@ -122,12 +123,12 @@ class DeadlineTests(PartCase):
 
     def test_tooLate(self) -> None:
         """What a part that could not be stopped answers afterwards is dropped, without a sound."""
-        for late in ("alice", UnknownToken()):
+        for late in (ALICE, UnknownToken()):
             self.working = Deferred()
             asking = self.ask(self.stubborn)
             self.clock.advance(DEADLINE_S)
             self.failureResultOf(asking, Unavailable)
-            self.working.callback(late) if isinstance(late, str) else self.working.errback(late)
+            (self.working.errback if late is not ALICE else self.working.callback)(late)
             del asking
             self.working = Deferred()
             gc.collect()
@@ -206,6 +207,33 @@ class MistakeTests(PartCase):
             failure = self.failureResultOf(self.ask(answer), TypeError)
             self.assertIn(sentence, str(failure.value))
 
+    def test_wrongResult(self) -> None:
+        """What a part returns has the type that its interface says, or is an error with a sentence,
+        before it is used. True is no number."""
+
+        class Store(MemoryAccounts):
+            answer: Any = None
+
+            async def is_taken(self, localpart: str) -> Any:
+                return self.answer
+
+            async def next_number(self) -> Any:
+                return self.answer
+
+        failure = self.failureResultOf(self.ask(lambda: succeed("alice")), TypeError)
+        sentence = "embedded(auth=…): Auth.whose returned a str, not a Requester or None"
+        self.assertEqual(str(failure.value), sentence)
+        own = Store()
+        parts = EmbeddersParts("embedded", self.clock, DEADLINE_S)
+        store = parts.required("store", IAccountStore, own)
+        for own.answer, call, sentence in (
+            (None, store.is_taken("alice"), "Store.is_taken returned None, not a bool"),
+            (1, store.is_taken("alice"), "Store.is_taken returned an int, not a bool"),
+            (True, store.next_number(), "Store.next_number returned a bool, not an int"),
+        ):
+            failure = self.failureResultOf(Deferred.fromCoroutine(call), TypeError)  # type: ignore[arg-type]
+            self.assertEqual(str(failure.value), f"embedded(store=…): {sentence}")
+
     def test_raisesAtOnce(self) -> None:
         """A plain function may raise a refusal before it returns its Deferred."""
 
@@ -219,7 +247,7 @@ class StandInTests(PartCase):
     def test_provides(self) -> None:
         """What stands for a part provides what it provides, with its signatures and attributes; its
         methods are looked up at each call."""
-        part = self.part(lambda: succeed("alice"))
+        part = self.part(lambda: succeed(ALICE))
         implementedBy(type(part))  # zope then remembers what the class declares: nothing
         provides(IAuth, part)
         self.assertIsInstance(part, Auth)
@@ -228,16 +256,16 @@ class StandInTests(PartCase):
         self.assertEqual(part.other, "an attribute of its own")
         self.assertRaises(AttributeError, lambda: part.another)
         self.assertIn("Auth object", repr(part))
-        with mock.patch.object(Auth, "whose", lambda self, token: succeed("bob")):
+        with mock.patch.object(Auth, "whose", lambda self, token: succeed(None)):
             asking = Deferred.fromCoroutine(part.whose(token=TOKEN))
-            self.assertEqual(self.successResultOf(asking), "bob")
+            self.assertEqual(self.successResultOf(asking), None)
 
     def test_twice(self) -> None:
         """It can be passed on to another subsystem."""
         parts = EmbeddersParts("standalone", self.clock, DEADLINE_S)
-        again = parts.required("auth", IAuth, self.part(lambda: succeed("alice")))
+        again = parts.required("auth", IAuth, self.part(lambda: succeed(ALICE)))
         asking = Deferred.fromCoroutine(again.whose(TOKEN))
-        self.assertEqual(self.successResultOf(asking), "alice")
+        self.assertEqual(self.successResultOf(asking), ALICE)
 
     def test_plainMethods(self) -> None:
         """Methods that return at once are the part's own."""

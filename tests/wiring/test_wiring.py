@@ -19,6 +19,7 @@ from zope.interface.verify import verifyObject
 
 from regsys import deadlines
 from regsys.accounts.embedded_writer import RECOVERY
+from regsys.http import Endpoint
 from regsys.interfaces import IAccountStore, IAppservices, IAuth, IDevices, IThreepidStore
 from regsys.model import (
     JOB_LEASE_MS,
@@ -155,6 +156,20 @@ class EndpointTests(SystemCase):
         self.assertEqual(client.get("/_matrix/client/versions").status, 200)
         self.assertEqual(client.get(f"{V3}/login").status, 404)
 
+    def test_having(self) -> None:
+        """What is added is an Endpoint of a name that is not there yet."""
+        own = Endpoint("own", ("/own",), {"GET": self.client.get})
+        having = self.subsystem.having
+        self.assertIn("own", having(own).endpoints)
+        for error, said, given in (
+            (TypeError, "a list is no Endpoint: pass each endpoint by itself", [[own]]),
+            (TypeError, "the class Endpoint is no Endpoint", [Endpoint]),
+            (ValueError, "there is an endpoint 'own' already", [own, own]),
+            (ValueError, "there is an endpoint 'login' already", [attr.evolve(own, name="login")]),
+        ):
+            caught = self.assertRaises(error, having, *given)
+            self.assertIn(said, str(caught))
+
     def test_noSuchEndpoint(self) -> None:
         """A name that no endpoint has is refused with those that there are, and with the one that
         was probably meant."""
@@ -246,6 +261,16 @@ class LifecycleTests(SystemCase):
         )
         self.subsystem = standalone(config(), self.clock, process=process)
         self.database = process.database
+
+    def test_startedTwice(self) -> None:
+        """Starting twice is refused with a sentence; after its end it can start again."""
+        self.subsystem.start()
+        error = self.assertRaises(RuntimeError, self.subsystem.start)
+        self.assertIn("has started already", str(error))
+        self.assertEqual(self.events, ["start"])
+        self.wait(self.subsystem.stop())
+        self.subsystem.start()
+        self.wait(self.subsystem.stop())
 
     def test_startAndStop(self) -> None:
         """Starting starts the process; stopping stops it last, when calls under way have ended."""

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Awaitable, Callable, Iterable, Sequence, 
 
 from twisted.internet.defer import Deferred, DeferredList
 from zope.interface import Interface
+from zope.interface.interface import Method
 
 from regsys.model import Login, LoginTerms, NewAccount, NewDevice, Secret, UserID
 from regsys.testing.provides import provides
-from regsys.wiring.stand_ins import answer_of, stand_in
+from regsys.wiring.stand_ins import Call, answer_of, stand_in
 
 if TYPE_CHECKING:
     from unittest import TestCase as _TestCase
@@ -109,9 +110,10 @@ async def part_of(interface: type[Interface], making: MaybeAwaitable[T]) -> T:
 def checked(interface: type[Interface], part: T) -> T:
     provides(interface, part)
 
-    def instead(name: str) -> Callable[..., Awaitable[Any]]:
+    def instead(method: Method) -> Call:
+        name = method.getName()
         own = f"{type(part).__name__}.{name}"
-        return lambda *args, **kwargs: answer_of(own, getattr(part, name)(*args, **kwargs))
+        return lambda *args, **kwargs: answer_of(own, method, getattr(part, name)(*args, **kwargs))
 
     return stand_in(interface, part, instead)
 
