@@ -13,6 +13,10 @@ from regsys.model import Secret
 
 _PORT = 6379
 _LIBRARY = "txredisapi"
+_NOT_INSTALLED = (
+    "redis is enabled, but the library for it is not installed: limits are NOT counted in Redis. Run "
+    "pip install 'regsys[redis]', or write regsys: {shared_limits: false}."
+)
 
 
 @attr.frozen(kw_only=True)
@@ -43,7 +47,8 @@ class RedisConfig:
 
 
 def read_redis(reader: Reader) -> Optional[RedisConfig]:
-    """None if Redis is not used: it is not enabled, or processes shall count by themselves."""
+    """None if Redis is not used: it is not enabled, processes shall count by themselves, or the
+    library for it is not installed."""
     section = reader.section("redis")
     enabled = section.flag("enabled") and reader.peek("regsys.shared_limits") is not False
     found = RedisConfig(
@@ -58,6 +63,10 @@ def read_redis(reader: Reader) -> Optional[RedisConfig]:
     if not enabled:
         return None
     if importlib.util.find_spec(_LIBRARY) is None:
+        if reader.peek("regsys.shared_limits") is not True:
+            # The file of a homeserver that uses Redis for other things must start regsys as well.
+            reader.warnings.append(_NOT_INSTALLED)
+            return None
         section.problem(
             "enabled",
             "the library for Redis is not installed",

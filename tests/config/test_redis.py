@@ -84,10 +84,13 @@ class RedisTests(ConfigCase):
         self.assertProblem({"redis": {"enabled": "yes"}}, "redis.enabled: not a boolean")
 
     def test_notInstalled(self) -> None:
-        """Without its library the problem says what to install; where limits are not shared,
-        Redis is not needed."""
+        """Without its library a warning says what to install, since the file may be that of a
+        homeserver; where the file says that limits are shared, it is a problem."""
         self.has_library = False
-        self.assertProblem({"redis": ON}, "redis.enabled: ", "pip install 'regsys[redis]'")
+        self.assertWarning({"redis": ON}, "redis is enabled", "pip install 'regsys[redis]'")
+        self.assertIsNone(self.parse({"redis": ON}).redis)
+        shared = {"redis": ON, "regsys": {"shared_limits": True}}
+        self.assertProblem(shared, "redis.enabled: ", "pip install 'regsys[redis]'")
         config = self.parse({"redis": ON, "regsys": {"shared_limits": False}})
         self.assertIsNone(config.redis)
 
