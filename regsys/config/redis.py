@@ -14,8 +14,8 @@ from regsys.model import Secret
 _PORT = 6379
 _LIBRARY = "txredisapi"
 _NOT_INSTALLED = (
-    "redis is enabled, but the library for it is not installed: limits are NOT counted in Redis. Run "
-    "pip install 'regsys[redis]', or write regsys: {shared_limits: false}."
+    "redis is enabled, but the library for it is not installed: limits are NOT counted in Redis."
+    " Run pip install 'regsys[redis]', or write regsys: {shared_limits: false}."
 )
 
 
