@@ -7,6 +7,7 @@ from typing import Optional
 import attr
 
 from regsys.model.identity import Secret, UserID
+from regsys.model.replication import ReplicationCall
 from regsys.model.typed import typed
 
 
@@ -67,7 +68,8 @@ class LoggedIn:
 class NewDevice:
     """A device to be stored, with its login. A guest's tokens are not stored.
 
-    ``is_appservice_ghost``: an application service logs in one of its users.
+    ``is_appservice_ghost``: an application service logs in one of its users. Internal: ``call`` as
+    in NewAccount.
     """
 
     login: Login
@@ -75,6 +77,7 @@ class NewDevice:
     is_appservice_ghost: bool = False
     auth_provider_id: Optional[str] = None
     auth_provider_session_id: Optional[str] = None
+    call: Optional[ReplicationCall] = None
 
     @classmethod
     def from_request(cls, request: DeviceRequest, login: Login) -> NewDevice:
