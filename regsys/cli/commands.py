@@ -46,7 +46,7 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
         subsystem = server.subsystem(config, reactor, arguments.flow)
         return serve_process(config, subsystem, reactor, text)
     text = place if arguments.config else f"{introduction(config)}\n{place}"
-    return serve_process(config, wiring.standalone(config, reactor), reactor, text)
+    return serve_process(config, wiring.of_process(config, reactor), reactor, text)
 
 
 def check_config(config: Config, arguments: argparse.Namespace) -> int:
@@ -159,7 +159,7 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
 
     from twisted.internet import reactor
 
-    subsystem.append(wiring.standalone(config, reactor))
+    subsystem.append(wiring.of_process(config, reactor))
     try:
         task.react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
     except SystemExit as ended:

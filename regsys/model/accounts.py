@@ -182,6 +182,14 @@ class Outcome:
     jobs: tuple[NewJob, ...] = ()
 
 
+@attr.frozen
+class CallOutcome:
+    """The outcome of a worker's call. ``terms`` are those of the login that it has made; None if it
+    has made none."""
+
+    terms: Optional[LoginTerms] = None
+
+
 @attr.frozen(kw_only=True)
 class Created:
     """The result of ``create_account``. ``replayed``: an earlier call with the key has made it."""

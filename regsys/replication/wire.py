@@ -257,3 +257,20 @@ def parse_post_register_body(
     token = json_body.string(body, "access_token")
     found = json_body.mapping(body, "auth_result") or {}
     return found, None if token is None else Secret(token)
+
+
+def auth_result_of(new: NewAccount) -> dict[str, Any]:
+    """The addresses of this account, as the stages that found them would say. What else its stages
+    found is of no use to a foreign master; m.login.terms is an error to some."""
+    return {
+        _STAGE_OF[item.medium]: {
+            "medium": item.medium,
+            "address": item.address,
+            "validated_at": item.validated_at_ms,
+        }
+        for item in new.threepids
+        if item.medium in _STAGE_OF
+    }
+
+
+_STAGE_OF = {"email": "m.login.email.identity", "msisdn": "m.login.msisdn"}

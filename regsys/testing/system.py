@@ -17,6 +17,7 @@ from regsys import wiring
 from regsys.config import Config, parse
 from regsys.interfaces import IAccountStore, IAuth, IDevices
 from regsys.outbound.http import HTTPClient
+from regsys.outbound.master import Master
 from regsys.storage.database import Database
 from regsys.testing.database import memory_database
 from regsys.wiring.process import Process, hashing_pool
@@ -67,6 +68,7 @@ def memory_process(
     """
     assert chosen.tokens.macaroon_secret_key is not None
     http = HTTPClient(treq or client.HTTPClient(_Alone()), clock)
+    master = None if chosen.worker is None else Master.over(http, chosen.worker)
     hasher = hashing_pool(chosen, run, threads=1, seconds=clock.seconds)
     return Process(
         database=database or memory_database(testcase, clock),
@@ -74,6 +76,7 @@ def memory_process(
         refuse_hashes=hasher.refuse,
         http=http,
         guarded_http=http.apart(),
+        master=master,
         macaroon_secret=chosen.tokens.macaroon_secret_key.reveal().encode(),
         seconds=clock.seconds,
     )

@@ -16,6 +16,7 @@ from regsys.credentials.hashing import HashingPool, HashingThreads
 from regsys.metrics import Metrics
 from regsys.outbound.guarded import own_resolver
 from regsys.outbound.http import HTTPClient
+from regsys.outbound.master import Master
 from regsys.storage import migrations
 from regsys.storage.database import Database, Transaction
 from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
@@ -32,7 +33,8 @@ class Process:
     """``macaroon_secret`` is the key of guest tokens and of the random part of all other tokens
     (contract B4).
 
-    ``http`` asks other servers, such as a captcha's (each service by a client ``apart``);
+    ``master`` is the connection of a worker to its master; None for a main process. ``http`` asks
+    other servers, such as a captcha's (each service by a client ``apart``);
     ``guarded_http`` asks those that clients name. ``start`` and ``stop`` are for the threads.
     ``stop`` blocks until they have ended, unless ``refuse_hashes`` was called: from then on no
     request gets a hash, and those under way are dropped.
@@ -43,6 +45,7 @@ class Process:
     http: HTTPClient
     guarded_http: HTTPClient
     macaroon_secret: bytes = attr.field(repr=False)
+    master: Optional[Master] = None
     metrics: Metrics = attr.field(factory=Metrics)
     seconds: Callable[[], float] = time.monotonic
     start: Callable[[], None] = lambda: None
@@ -160,6 +163,7 @@ def open_process(config: Config, reactor: Any, macaroon_secret: bytes) -> Proces
             own_resolver(reactor),
         ),
         macaroon_secret=macaroon_secret,
+        master=None if config.worker is None else Master.on(reactor, config.worker),
         metrics=metrics,
         start=start,
         stop=stop,

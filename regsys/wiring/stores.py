@@ -27,6 +27,7 @@ from regsys.storage.jobs import JobStore
 from regsys.storage.nonces import NonceStore
 from regsys.storage.pushers import PusherStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
+from regsys.storage.replication_calls import ReplicationCallStore
 from regsys.storage.server_state import ServerStateStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.threepids import ThreepidStore
@@ -44,6 +45,7 @@ class Stores:
     validations: ValidationStore
     nonces: NonceStore
     idempotency_keys: IdempotencyKeyStore
+    calls: ReplicationCallStore
     consents: ConsentStore
     bindings: BindingStore
     jobs: JobStore
@@ -58,6 +60,7 @@ class Stores:
             validations=ValidationStore(database),
             nonces=NonceStore(database),
             idempotency_keys=IdempotencyKeyStore(database),
+            calls=ReplicationCallStore(database),
             consents=ConsentStore(database),
             bindings=BindingStore(database, Encryptor(secret)),
             jobs=JobStore(database),
@@ -73,6 +76,7 @@ class Stores:
             self.validations,
             self.nonces,
             self.idempotency_keys,
+            self.calls,
         )
 
 

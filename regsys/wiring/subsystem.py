@@ -140,6 +140,8 @@ class Subsystem(service.Service):
     _housekeeping: Housekeeping
     _hashes: SessionPasswords
     _reloadable: Sequence[DomainFile] = ()
+    # What workers call: not among the endpoints, because ``resource`` mounts those for clients.
+    for_workers: Sequence[Endpoint] = ()
     _warnings: Sequence[str] = ()
     _activity: Optional[Activity] = None
 
