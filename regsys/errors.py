@@ -305,6 +305,10 @@ class WrongReplicationSecret(RegistrationError):
         super().__init__("This needs the worker_replication_secret of this server.")
 
 
+class WrongCall(InvalidParam):
+    """For a worker: its call makes no sense."""
+
+
 class CallReused(RegistrationError):
     """For a worker: another call had this id (threat B2)."""
 

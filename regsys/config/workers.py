@@ -42,13 +42,19 @@ def read_worker(
 ) -> Optional[WorkerConfig]:
     """None for a main process."""
     app = reader.text("worker_app")
+    # A main process may share the file with its workers.
+    section = reader.section("instance_map").section("main")
+    master = MasterConfig(
+        host=section.text("host"),
+        port=section.whole("port", 1, 65535),
+        tls=section.flag("tls"),
+        path=section.text("path"),
+    )
     if not is_worker(reader):
-        # Its workers need it, and may read it in the same file.
-        reader.take("instance_map")
         return None
     for main_alone in ("listeners", "log_config", "pid_file"):
         reader.take(main_alone)
-    master = _read_master(reader)
+    _check_master(reader, master)
     if database.engine != "postgres":
         mend = "move to PostgreSQL (database: {name: psycopg2, …}), or run one process alone"
         reader.problem("worker_app", "workers cannot share an SQLite database", mend, app)
@@ -59,18 +65,16 @@ def read_worker(
     return WorkerConfig(name=name, master=master, secret=secret or Secret(""))
 
 
-def _read_master(reader: Reader) -> MasterConfig:
-    section = reader.section("instance_map").section("main")
-    host, port = section.text("host"), section.whole("port", 1, 65535)
-    path, tls = section.text("path"), section.flag("tls")
-    is_host = host is not None and port is not None
-    if is_host == (path is not None) or (path is not None and (host or port)):
+def _check_master(reader: Reader, master: MasterConfig) -> None:
+    by_host = (master.host is not None, master.port is not None)
+    by_path = master.path is not None
+    if by_host != (not by_path, not by_path):
         reader.problem(
             "instance_map.main",
             "it does not say where the master listens",
             "write its host and port, or the path of its Unix socket, as in the master's listener"
             " with the resource replication",
         )
-    if path is not None and tls:
-        section.problem("tls", "not possible on a Unix socket", "leave it out")
-    return MasterConfig(host=host, port=port, tls=tls, path=path)
+    if by_path and master.tls:
+        mend = "leave it out"
+        reader.problem("instance_map.main.tls", "not possible on a Unix socket", mend)

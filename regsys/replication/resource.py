@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from regsys import clock
-from regsys.errors import InvalidParam, RegistrationError, WrongReplicationSecret
+from regsys.errors import RegistrationError, WrongCall, WrongReplicationSecret
 from regsys.http import Call, Endpoint, Reply
 from regsys.http.reply import refusal
 from regsys.interfaces.internal import IRegistrationWriter
@@ -70,10 +70,10 @@ class MasterCalls:
         name = call.path.removeprefix(f"{wire.PREFIX}/").partition("/")[0]
         user_id, call_id = call.path_args["user_id"], call.path_args["call_id"]
         if len(call_id) > MAX_CALL_ID:
-            raise InvalidParam(f"The id of a call has at most {MAX_CALL_ID} characters.")
+            raise WrongCall(f"The id of a call has at most {MAX_CALL_ID} characters.")
         account = wire.parse_user_id(user_id)
         if account.server != self.server_name:
-            raise InvalidParam("The path names a user of another server.")
+            raise WrongCall("The path names a user of another server.")
         body = call.object()
         sent = ReplicationCall(
             name=name, user_id=user_id, call_id=call_id, fingerprint=wire.fingerprint(body)

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import attr
 
 from regsys import json_body
-from regsys.errors import BadJSON, InvalidParam
+from regsys.errors import BadJSON, WrongCall
 from regsys.model import (
     Created,
     DeviceRequest,
@@ -95,7 +95,7 @@ def parse_account_body(
     body: Mapping[str, Any], call: ReplicationCall, issue: Issue, now_ms: int, approved: bool
 ) -> SentAccount:
     """The account that any worker sends. ``approved``: whether one is that says nothing about it.
-    Raises BadJSON and InvalidParam."""
+    Raises BadJSON and WrongCall."""
     whole = json_body.mapping(body, "account")
     if whole is None:
         account = _plain_account(body, call, now_ms, approved)
@@ -106,7 +106,7 @@ def parse_account_body(
             # The cause would quote the account, its password hash too.
             raise BadJSON("'account' is not an account.") from None
         if str(account.user_id) != call.user_id:
-            raise InvalidParam("'account' has another user ID than the path.")
+            raise WrongCall("'account' has another user ID than the path.")
     taken = json_body.boolean(body, "rate_taken")
     return SentAccount(
         account=attr.evolve(account, call=call),
@@ -138,17 +138,17 @@ def _plain_account(
             is_ghost=appservice_id is not None,
         )
     except ValueError as error:
-        raise InvalidParam(str(error)) from None
+        raise WrongCall(str(error)) from None
 
 
 def parse_user_id(text: str) -> UserID:
-    """The user ID of a path; InvalidParam for anything else."""
+    """The user ID of a path; WrongCall for anything else."""
     try:
         user_id = UserID.parse(text)
     except ValueError:
-        raise InvalidParam("The path names no user ID.") from None
+        raise WrongCall("The path names no user ID.") from None
     if not user_id.localpart or user_id.is_too_long:
-        raise InvalidParam("The path names a user ID that is empty or too long.")
+        raise WrongCall("The path names a user ID that is empty or too long.")
     return user_id
 
 
