@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 import attr
 from twisted.internet.defer import Deferred, TimeoutError
@@ -36,11 +36,12 @@ class _Socket:
 
 @attr.frozen(kw_only=True)
 class Master:
-    """``url`` has no path. No proxy is used."""
+    """``url`` has no path. No proxy is used. ``pool`` keeps the connections that are not in use."""
 
     http: HTTPClient
     url: str
     secret: Secret
+    pool: Optional[HTTPConnectionPool] = None
 
     @classmethod
     def on(cls, reactor: Any, worker: WorkerConfig) -> Master:
@@ -53,7 +54,7 @@ class Master:
             agent = Agent.usingEndpointFactory(reactor, _Socket(reactor, config.path), pool)
         else:
             agent = Agent(reactor, connectTimeout=CONNECT_S, pool=pool)
-        return cls.over(HTTPClient.over(agent, reactor), worker)
+        return attr.evolve(cls.over(HTTPClient.over(agent, reactor), worker), pool=pool)
 
     @classmethod
     def over(cls, http: HTTPClient, worker: WorkerConfig) -> Master:
@@ -62,6 +63,11 @@ class Master:
             url=_url(worker.master),
             secret=worker.secret,
         )
+
+    async def close(self) -> None:
+        """Close the connections that are not in use."""
+        if self.pool is not None:
+            await self.pool.closeCachedConnections()
 
     async def ask(self, path: str, body: Mapping[str, Any], seconds: float) -> tuple[int, Any]:
         """POST this; returns the status and the parsed body, None if it is not JSON. NoMaster if

@@ -222,6 +222,8 @@ class Subsystem(service.Service):
         await self.jobs.stop()
         if self._activity is not None:
             await self._activity.stop()
+        if self.process.master is not None:
+            await self.process.master.close()
         self.process.stop()
 
     def hurry(self) -> None:

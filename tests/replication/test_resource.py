@@ -150,6 +150,15 @@ class OnceTests(InMemory, Shapes, TestCase):
         self.assertEqual([*counts.values()], [1, 1, 1, 3])
         self.assertEqual(self.started, ["welcome"])
 
+    async def test_restarted(self: Any) -> None:
+        """Also by a master that was restarted in between: the outcome is in the database."""
+        await self.post("register_user", fixtures.NEWEST_ACCOUNT)
+        first = await self.post("device_check_registered", fixtures.FIRST_DEVICE)
+        self.treq = StubTreq(InProcessMaster(self.writer, logins(), self.db).resource())
+        again = await self.post("register_user", fixtures.NEWEST_ACCOUNT)
+        self.assertEqual((again[0], again[1]["replayed"]), (200, False))
+        self.assertEqual(await self.post("device_check_registered", fixtures.FIRST_DEVICE), first)
+
     async def test_otherBodyOrUser(self) -> None:
         """The id of a call for another user, or with another body, is refused (threat B2)."""
         bodies = {

@@ -83,6 +83,9 @@ class _Asked:
 
     ask: Any
 
+    async def close(self) -> None:
+        pass
+
 
 class WorkerTests(RemoteSystem, SystemCase):
     def test_itAsks(self) -> None:
