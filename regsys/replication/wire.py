@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional
 from urllib.parse import quote
 
 import attr
@@ -105,6 +105,8 @@ def parse_account_body(
         except (KeyError, TypeError, ValueError, AttributeError):
             # The cause would quote the account, its password hash too.
             raise BadJSON("'account' is not an account.") from None
+        if not all(0 <= number <= json_body.MAX_INTEGER for number in _times(account)):
+            raise BadJSON("'account' has a time that is out of range.")
         if str(account.user_id) != call.user_id:
             raise WrongCall("'account' has another user ID than the path.")
     taken = json_body.boolean(body, "rate_taken")
@@ -113,6 +115,19 @@ def parse_account_body(
         counted_at=None if taken else json_body.string(body, "address"),
         planned=whole is not None,
     )
+
+
+def _times(new: NewAccount) -> Iterator[int]:
+    """The times that the account's rows hold, but for its jobs'."""
+    yield new.created_ms
+    yield from (item.validated_at_ms for item in new.threepids)
+    if new.session_until_ms is not None:
+        yield new.session_until_ms
+    if new.device is not None:
+        terms = new.device.login.terms
+        for until_ms in (terms.valid_until_ms, terms.refresh_until_ms, terms.session_until_ms):
+            if until_ms is not None:
+                yield until_ms
 
 
 def _plain_account(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Mapping, Optional, Sequence
 
+import attr
 from treq.testing import StubTreq
 from twisted.trial.unittest import TestCase
 
@@ -149,6 +150,18 @@ class OnceTests(InMemory, Shapes, TestCase):
         counts = await self.counts("users", "devices", "logins", "replication_calls")
         self.assertEqual([*counts.values()], [1, 1, 1, 3])
         self.assertEqual(self.started, ["welcome"])
+
+    async def test_loggedInOnce(self: Any) -> None:
+        """A login that is asked for again is counted once."""
+        counted: list[Any] = []
+        writer = attr.evolve(
+            self.writer, on_logged_in=[lambda user_id, device: counted.append(user_id)]
+        )
+        self.treq = StubTreq(InProcessMaster(writer, logins(), self.db).resource())
+        await self.post("register_user", fixtures.FIRST_ACCOUNT)
+        for _ in range(2):
+            await self.post("device_check_registered", fixtures.NEWEST_DEVICE)
+        self.assertEqual(counted, [fixtures.ALICE])
 
     async def test_restarted(self: Any) -> None:
         """Also by a master that was restarted in between: the outcome is in the database."""

@@ -112,6 +112,10 @@ class RegisterUserTests(SynchronousTestCase):
             (BadJSON, {"account": {**ours, "device": "hush"}}),
             (BadJSON, {"account": {**ours, "threepids": [1]}}),
             (BadJSON, {"account": {**ours, "user_id": "alice"}}),
+            (BadJSON, {"account": {**ours, "created_ms": 2**63}}),
+            (BadJSON, {"account": {**ours, "session_until_ms": -1}}),
+            (BadJSON, {"account": {**ours, "threepids": [["email", "a@b", 2**63]]}}),
+            (BadJSON, {"account": {**ours, "terms": {**ours["terms"], "valid_until_ms": 2**63}}}),
             (InvalidParam, {"account": {**ours, "user_id": "@bob:contract.example"}}),
             (InvalidParam, {"make_guest": True, "admin": True}),
         ]
