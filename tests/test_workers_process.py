@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ V3 = "/_matrix/client/v3"
 SECRET = "the secret of master and workers"
 DUMMY = {"type": "m.login.dummy"}
 PASSWORD = "correct horse"
+NAMES, CLIENTS = 60, 6
 ON_LOOPBACK = {"bind_addresses": ["127.0.0.1"], "type": "http"}
 
 
@@ -29,12 +32,13 @@ class WorkerProcessTests(SynchronousTestCase):
         # A Unix socket's path must be short.
         self.folder = Path(tempfile.mkdtemp(prefix="regsys-"))
         self.addCleanup(shutil.rmtree, self.folder)
+        self.args = postgres.dsn(self)
         self.socket, self.port = self.folder / "main.sock", free_port()
         clients = {**ON_LOOPBACK, "port": 0, "resources": [{"names": ["client"]}]}
         replication = [{"names": ["replication"]}]
         self.config = write_config(
             self.folder,
-            psycopg2(postgres.dsn(self)),
+            psycopg2(self.args),
             listeners=[
                 clients,
                 {"path": str(self.socket), "mode": 0o600, "resources": replication},
@@ -120,6 +124,44 @@ class WorkerProcessTests(SynchronousTestCase):
 
         until(ends, lambda: str(ended))
         self.assertKnown(ended[-1].json["access_token"], "@alice:test.example")
+
+    def test_masterKilled(self) -> None:
+        """A master that is killed under its workers' clients, and starts again, leaves nothing
+        half-made: each client gets its account by plain retry, with one device."""
+        import psycopg2 as driver
+
+        names = [f"user{number}" for number in range(NAMES)]
+        with ThreadPoolExecutor(CLIENTS) as threads:
+            done = [threads.submit(self.register_patiently, name) for name in names]
+            until(lambda: any(item.done() for item in done), lambda: "nobody registered")
+            self.master.kill()
+            self.master = ServiceProcess(self, self.config)
+            tokens = [item.result() for item in done]
+        self.all = (self.over_socket, self.master, self.over_tcp)
+        for name, token in zip(names, tokens, strict=True):
+            self.assertKnown(token, f"@{name}:test.example")
+        with contextlib.closing(driver.connect(**self.args)) as connection:
+            cursor = connection.cursor()
+            for table in ("users", "devices", "logins"):
+                cursor.execute(f"SELECT COUNT(*) FROM regsys.{table}")
+                self.assertEqual(cursor.fetchone(), (NAMES,), table)
+
+    def register_patiently(self, name: str) -> str:
+        """Register at one worker after the other, until one succeeds; the access token."""
+        begun = self.register(self.over_tcp, username=name, password=PASSWORD)
+        auth = {**DUMMY, "session": begun.json["session"]}
+        answers: list[Answer] = []
+
+        def succeeds() -> bool:
+            worker = (self.over_socket, self.over_tcp)[len(answers) % 2]
+            answers.append(self.register(worker, auth=auth))
+            assert answers[-1].status in (200, 503), answers
+            return answers[-1].status == 200
+
+        until(succeeds, lambda: str(answers))
+        token = answers[-1].json["access_token"]
+        assert isinstance(token, str)
+        return token
 
     def test_wrongSecret(self) -> None:
         """A worker with another secret makes no account: its operator is told, the client is asked

@@ -128,7 +128,8 @@ def _read_listener(item: Reader, served: Set[str]) -> Optional[Listener]:
         mode=mode,
         tls=tls,
         type=kind,
-        x_forwarded=x_forwarded,
+        # A worker is no proxy.
+        x_forwarded=x_forwarded and REPLICATION not in resources,
         resources=resources,
     )
 

@@ -104,6 +104,14 @@ class ReplicationListenerTests(ConfigCase):
         self.assertEqual(config.listeners[1], expected)
         self.assertEqual(config.unused, ())
 
+    def test_socket(self) -> None:
+        """On a Unix socket workers are no proxies, whose word would be taken for an address."""
+        options = self.listeners()
+        socket = {"path": "/run/main.sock", "resources": [{"names": ["replication"]}]}
+        config = self.parse({**options, "listeners": [options["listeners"][0], socket]})
+        self.assertFalse(config.listeners[1].x_forwarded)
+        self.assertEqual(config.warnings, ())
+
     def test_neverForClients(self) -> None:
         """Clients never reach it (threat B1)."""
         for names in (("replication", "client"), ("replication", "consent")):
