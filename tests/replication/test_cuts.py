@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
 from typing import Any, Iterator, Sequence
+from unittest import mock
 
 from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
 from twisted.trial.unittest import TestCase
 
 from regsys import http
-from regsys.config import MasterConfig, WorkerConfig
+from regsys.config import MasterConfig, TLSFiles, WorkerConfig
+from regsys.errors import Unavailable
 from regsys.model import Secret
 from regsys.outbound.master import Master
+from regsys.service import tls_context
 from regsys.testing.contracts.case import user
 from tests.accounts.test_writer import OwnWriter
 from tests.contracts.writer import Aftercare, logins, new_account
 from tests.replication.fixtures import SECRET
-from tests.replication.master import InProcessMaster
+from tests.replication.master import HastyClock, InProcessMaster
 from tests.replication.test_writer import remote
 from tests.support.cutting_proxy import HOST, cutting_proxy
 from tests.support.databases import InMemory
@@ -115,3 +121,47 @@ class UnixSocketTests(SocketCase):
             await master.close()
         finally:
             await port.stopListening()
+
+
+class TLSTests(SocketCase):
+    """``SSL_CERT_FILE`` names the authorities of the machine."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        subprocess.run(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+            " -keyout key.pem -out cert.pem -subj /CN=localhost"
+            " -addext subjectAltName=DNS:localhost".split(),
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+        self.files = TLSFiles(
+            certificate=str(folder / "cert.pem"), private_key=str(folder / "key.pem")
+        )
+
+    async def asked(self, authorities: str) -> None:
+        """Make an account over TLS."""
+        with mock.patch.dict(os.environ, SSL_CERT_FILE=authorities):
+            port = reactor.listenSSL(  # type: ignore[attr-defined]
+                0, self.site, tls_context(self.files), interface=HOST
+            )
+            master = connection(host="localhost", port=port.getHost().port, tls=True)
+            try:
+                await self.assertMade(remote(master.ask, HastyClock()), 0)
+            finally:
+                await master.close()
+                await port.stopListening()
+
+    async def test_trusted(self) -> None:
+        """A master whose certificate the machine trusts is asked over TLS."""
+        await self.asked(self.files.certificate)
+        self.assertEqual(await self.count("users"), 1)
+
+    async def test_notTrusted(self) -> None:
+        """Any other gets nothing, the secret least of all."""
+        with self.assertRaises(Unavailable):
+            await self.asked(os.devnull)
+        self.assertEqual(await self.count("users"), 0)
