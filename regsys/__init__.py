@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         ReauthenticationRequest,
     )
     from regsys.web.responses import challenge_json
-    from regsys.wiring import embedded, standalone
+    from regsys.wiring import embedded, standalone, worker
     from regsys.wiring.subsystem import Hooks, Subsystem, hooks
 
 __version__ = "0.1.0.dev0"
@@ -44,12 +44,13 @@ __all__ = [
     "load",
     "parse",
     "standalone",
+    "worker",
 ]
 
 # The modules that define the public names, each imported when one of its names is first used: a
 # program that needs only a value of ``regsys.model`` does not load a web server.
 _MODULES = {
-    "regsys.wiring": ("embedded", "standalone"),
+    "regsys.wiring": ("embedded", "standalone", "worker"),
     "regsys.config": ("Config", "ConfigError", "load", "parse"),
     "regsys.accounts.handler": ("RegistrationHandler",),
     "regsys.wiring.subsystem": ("Hooks", "Subsystem", "hooks"),

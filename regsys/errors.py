@@ -296,6 +296,28 @@ class InvalidNonce(RegistrationError):
     sentence = "This nonce is unknown, too old or used: ask for another."
 
 
+class WrongReplicationSecret(RegistrationError):
+    """For a worker: no other refusal has this status and errcode."""
+
+    status, errcode = 401, "M_FORBIDDEN"
+
+    def __init__(self) -> None:
+        super().__init__("This needs the worker_replication_secret of this server.")
+
+
+class WrongCall(InvalidParam):
+    """For a worker: its call makes no sense."""
+
+
+class CallReused(RegistrationError):
+    """For a worker: another call had this id (threat B2)."""
+
+    status, errcode = 409, "M_INVALID_PARAM"
+
+    def __init__(self) -> None:
+        super().__init__("Another call had this id, for another user or with another body.")
+
+
 class PolicyNotFound(RegistrationError):
     status, errcode = 404, "M_NOT_FOUND"
     sentence = "There is no such policy here, or not in this version."
@@ -430,6 +452,14 @@ class ValidationRefused(RegistrationError):
         super().__init__(text, success=False)
         self.errcode = errcode
         self.may_try_again = may_try_again
+
+
+# --- Between processes: for the operator, no client gets it ------------------------------------
+
+
+class NoMaster(Exception):
+    """The master has not answered, or not in full; the text says why. It may have done what it was
+    asked for."""
 
 
 # --- Rooms: for the operator, no client gets them ---------------------------------------------

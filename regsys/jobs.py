@@ -45,7 +45,8 @@ class JobRunner:
     """Runs the jobs of this process, and claims those whose lease has ended.
 
     ``handlers`` has every kind of job. A kind whose handler is None is left to a process that has
-    one. ``held`` brings the jobs that this process has written.
+    one; if there are none at all, this process runs no jobs, and releases those that it has
+    written. ``held`` brings the jobs that this process has written.
 
     Each kind has PLACES of its own, so that one that stalls delays no other. Only as many jobs are
     claimed as have a place: a claimed job that waited here would use up its lease.
@@ -105,6 +106,9 @@ class JobRunner:
         until_ms = clock.now_ms(self._clock) + JOB_LEASE_MS
         released = []
         for job in new:
+            if not self._handlers:
+                released.append(job)
+                continue
             if job.kind not in self._handlers:
                 continue
             if self._running[job.kind] >= PLACES:
@@ -204,7 +208,7 @@ class JobRunner:
 
     async def _release(self, jobs: Sequence[NewJob]) -> None:
         await self._store.release([job.job_id for job in jobs], clock.now_ms(self._clock))
-        for kind in {job.kind for job in jobs}:
+        for kind in {job.kind for job in jobs} & self._handlers.keys():
             self._may_have_more.add(kind)
             self._fill_again(kind)
 

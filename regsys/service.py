@@ -44,6 +44,7 @@ HURRY_S = 6.0
 # When the calls end, their answers may not be sent yet: how often this is checked before clients
 # that do not read theirs are given up.
 FLUSH_S = 0.05
+NOT_FOR_CLIENTS = frozenset({"health", "metrics", "replication"})
 FLUSHES = 20
 
 
@@ -70,10 +71,10 @@ class Service(service.Service):
     ) -> None:
         self._config = config
         self._ready = ready
-        # Metrics are not among the subsystem's own endpoints: an embedder that mounts all of those
+        # Neither are among the subsystem's own endpoints: an embedder that mounts all of those
         # would expose them to clients.
         self._subsystem = subsystem.having(
-            exposition(metrics or subsystem.process.metrics.registry)
+            exposition(metrics or subsystem.process.metrics.registry), *subsystem.for_workers
         )
         self._reactor = reactor
         self._connections = Connections.within(MOST_CONNECTIONS, reactor.seconds)
@@ -202,9 +203,9 @@ class Service(service.Service):
         )
 
     def _resource(self, listener: Listener) -> Any:
-        names = {"health", "metrics"} & listener.resources
+        names = {"health", "metrics", "replication"} & listener.resources
         if "client" in listener.resources:
-            names |= self._subsystem.endpoints - {"consent", "health", "metrics"}
+            names |= self._subsystem.endpoints - {"consent", *NOT_FOR_CLIENTS}
         if "consent" in listener.resources:
             # Its pages load our style sheet.
             names |= {"consent", "static"} & self._subsystem.endpoints
@@ -220,6 +221,9 @@ class Service(service.Service):
     def _keys(self, listener: Listener) -> PeerKeys:
         """A proxy's connections carry many clients' requests and are not counted by address; if no
         proxies are named, every peer may be one."""
+        if "replication" in listener.resources:
+            # A worker's connections carry many clients' requests, too.
+            return counted_by_address(None)
         proxies = self._config.trusted_proxies if listener.x_forwarded else ()
         return counted_by_address(None if listener.x_forwarded and not proxies else proxies)
 

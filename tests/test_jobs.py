@@ -23,6 +23,28 @@ KIND = "greet"
 KINDS = (KIND, "mail", "room")
 
 
+class WorkerTests(SynchronousTestCase):
+    def test_released(self) -> None:
+        """A process that runs no jobs releases those that it has written: they are due at once, for
+        a process that does."""
+        clock = Clock()
+        clock.advance(1000)
+        store = JobStore(memory_database(self, clock))
+        held: HeldJobs = HeldJobs()
+        JobRunner(store, clock, handlers={}, held=held)
+        done: list[Job] = []
+
+        async def work(job: Job) -> None:
+            done.append(job)
+
+        other = JobRunner(store, clock, handlers={KIND: work}, held=HeldJobs())
+        begun = store.begin([NewJob(kind=KIND)], 1_000_000)
+        held.put(self.successResultOf(Deferred.fromCoroutine(begun)))
+        self.assertEqual(done, [])
+        self.successResultOf(Deferred.fromCoroutine(other.run_due()))
+        self.assertEqual([job.kind for job in done], [KIND])
+
+
 class WaitTests(SynchronousTestCase):
     def test_doubling(self) -> None:
         """The wait after a failure doubles from a second to an hour, half of it random."""

@@ -19,7 +19,6 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.accounts.account_json import account_json, parse_account
 from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.post_registration import PostRegistration
 from regsys.accounts.writer import OnCreated, OnLoggedIn
@@ -28,6 +27,7 @@ from regsys.errors import RegistrationError, Unavailable, UserNotFound
 from regsys.interfaces import IAccountStore, IDevices
 from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
 from regsys.model import Created, Login, LoginTerms, NewAccount, NewDevice, Secret, UserID
+from regsys.model.account_json import account_json, parse_account
 from regsys.model.accounts import Outcome
 from regsys.model.jobs import Job, NewJob
 from regsys.model.token_text import token_hash

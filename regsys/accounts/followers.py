@@ -8,10 +8,10 @@ from typing import Any, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.accounts.account_json import facts_json, parse_facts
 from regsys.interfaces import IFollower
 from regsys.interfaces.internal import IJobPlanner
 from regsys.model import AccountFacts, NewAccount, UserID
+from regsys.model.account_json import facts_json, parse_facts
 from regsys.model.jobs import Job, NewJob
 from regsys.uia.stage_types import REGISTRATION_TOKEN
 

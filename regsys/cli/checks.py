@@ -57,6 +57,8 @@ def without_start(config: Config) -> list[str]:
 
 
 def _problems(config: Config) -> Iterator[str]:
+    if not config.listeners:
+        yield "worker_listeners: there is none — say where this worker serves clients"
     if config.pid_file is not None:
         wrong = pid_file.problem(config.pid_file)
         if wrong is not None:

@@ -48,7 +48,7 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
         text = f"{server.introduction(config, arguments.flow)}\n{place}"
         subsystem = server.subsystem(config, reactor, arguments.flow)
         return serve_process(config, subsystem, reactor, text)
-    return serve_process(config, wiring.standalone(config, reactor), reactor, text)
+    return serve_process(config, wiring.of_process(config, reactor), reactor, text)
 
 
 def check_config(config: Config, arguments: argparse.Namespace) -> int:
@@ -161,7 +161,7 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
 
     from twisted.internet import reactor
 
-    subsystem.append(wiring.standalone(config, reactor))
+    subsystem.append(wiring.of_process(config, reactor))
     try:
         task.react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
     except SystemExit as ended:

@@ -126,7 +126,7 @@ class _Shared:
         if place.replaces:
             log.warn("this process replaces one that {how}", how=place.replaces)
         process = open_process(config, reactor, self.secret, processes=len(self.slots))
-        subsystem = wiring.standalone(config, reactor, process=process)
+        subsystem = wiring.of_process(config, reactor, process)
         metrics = SharedMetrics(process.metrics.registry, self.slots, place.number - 1)
         service = Service(
             config,

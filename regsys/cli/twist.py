@@ -50,7 +50,7 @@ def makeService(options: Options) -> TwistService:
     try:
         config = report(load(options.files))
         checks.before_start(config)
-        subsystem = wiring.standalone(config, reactor)
+        subsystem = wiring.of_process(config, reactor)
     except (ConfigError, CannotStart, NewerSchema) as error:
         raise SystemExit(f"regsys: {error}") from None
     return TwistService(config, subsystem, reactor, _ready)

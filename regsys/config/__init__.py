@@ -19,7 +19,6 @@ from regsys.config.captcha import CaptchaConfig, read_captcha
 from regsys.config.cross_checks import (
     address_warnings,
     check_guards,
-    check_process,
     check_registration,
     check_shared_limits,
 )
@@ -43,6 +42,7 @@ from regsys.config.listeners import (
     TLSFiles,
     read_listeners,
     read_tls,
+    read_worker_listeners,
 )
 from regsys.config.passwords import PasswordPolicy, PasswordsConfig, read_passwords
 from regsys.config.phones import PhonesConfig, read_phones
@@ -54,6 +54,7 @@ from regsys.config.terms import TermsConfig, read_terms
 from regsys.config.threepids import AllowedThreepid, ThreepidsConfig, read_threepids
 from regsys.config.unused_options import unread_options
 from regsys.config.values import ConfigError, Reader, is_url
+from regsys.config.workers import MasterConfig, WorkerConfig, is_worker, read_worker
 from regsys.model import Appservice, Secret
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "IdentityServersConfig",
     "LimitsConfig",
     "Listener",
+    "MasterConfig",
     "PasswordPolicy",
     "PasswordsConfig",
     "PhonesConfig",
@@ -83,6 +85,7 @@ __all__ = [
     "TermsConfig",
     "ThreepidsConfig",
     "TokensConfig",
+    "WorkerConfig",
     "load",
     "load_yaml",
     "parse",
@@ -99,7 +102,9 @@ class Config:
     ``public_baseurl`` ends with a slash. If ``tls`` is None, no listener has TLS. If ``captcha`` is
     None, there is no captcha. If ``homeserver`` is None, no homeserver runs beside this service.
     ``trusted_proxies``: addresses and networks as ``ipaddress.ip_network`` takes them. If ``redis``
-    is None, Redis is not used. ``proxies``: those that outbound requests go through. If
+    is None, Redis is not used. ``proxies``: those that outbound requests go through. If ``worker``
+    is None, this is a main process; ``replication_secret`` is what its workers must show, None if
+    it has none. If
     ``introspection_secret`` is None, token introspection over HTTP is off. ``log_config`` and
     ``pid_file`` are paths; None for the default logging and for no such file. If ``email`` is None,
     no mails are sent. ``template_directory`` is searched before our own templates; None if there is
@@ -131,6 +136,8 @@ class Config:
     identity_servers: IdentityServersConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig
+    worker: Optional[WorkerConfig]
+    replication_secret: Optional[Secret]
     introspection_secret: Optional[Secret]
     log_config: Optional[str]
     pid_file: Optional[str]
@@ -189,7 +196,13 @@ def _checked(reader: Reader, warnings: Sequence[str]) -> Config:
 def read(reader: Reader) -> Config:
     """The configuration in the reader's mapping; invalid unless ``reader.problems`` is empty."""
     server_name = _read_server_name(reader)
-    listeners = read_listeners(reader)
+    replication_secret = reader.secret("worker_replication_secret")
+    of_worker = "worker_" if is_worker(reader) else ""
+    if of_worker:
+        listeners = read_worker_listeners(reader)
+    else:
+        listeners = read_listeners(reader, has_secret=replication_secret is not None)
+    database = read_database(reader)
     oauth_only = read_oauth_only(reader)
     registration = read_registration(reader, oauth_only)
     tokens = read_tokens(reader)
@@ -209,7 +222,7 @@ def read(reader: Reader) -> Config:
         public_baseurl=_read_public_baseurl(reader, server_name),
         listeners=listeners,
         tls=read_tls(reader, listeners),
-        database=read_database(reader),
+        database=database,
         registration=registration,
         appservices=read_appservices(
             reader, server_name, oauth_only, homeserver.as_token if homeserver else None
@@ -231,14 +244,15 @@ def read(reader: Reader) -> Config:
         identity_servers=read_identity_servers(reader),
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),
+        worker=read_worker(reader, replication_secret, database),
+        replication_secret=replication_secret,
         introspection_secret=reader.section("regsys").secret("introspection_secret"),
-        log_config=reader.text("log_config"),
-        pid_file=reader.text("pid_file"),
+        log_config=reader.text(f"{of_worker}log_config"),
+        pid_file=reader.text(f"{of_worker}pid_file"),
         template_directory=template_directory,
         unused=(),
         warnings=(),
     )
-    check_process(reader)
     check_guards(reader)
     check_registration(reader, registration, tokens, threepids)
     check_shared_limits(reader, config.database, config.limits, config.redis)

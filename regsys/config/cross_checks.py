@@ -92,18 +92,6 @@ def check_shared_limits(
         )
 
 
-def check_process(reader: Reader) -> None:
-    """Report a worker's configuration: the process would be a second main process."""
-    app = reader.text("worker_app")
-    if app not in (None, "synapse.app.homeserver"):
-        reader.problem(
-            "worker_app",
-            "this version of regsys runs as a single process",
-            "start it from the main process's file alone",
-            app,
-        )
-
-
 def address_warnings(
     listeners: Sequence[Listener], trusted_proxies: Sequence[str]
 ) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import AbstractSet as Set
-from typing import Optional
+from typing import Optional, Sequence
 
 import attr
 
@@ -14,6 +14,7 @@ from regsys.config.values import Reader
 # The resources of a listener, and the types that homeservers know; we serve http and metrics.
 FOR_CLIENTS = frozenset({"client", "consent", "health"})
 METRICS = "metrics"
+REPLICATION = "replication"
 _TYPES = ("http", "metrics", "manhole", "replication")
 
 # Where homeservers listen if no address is given.
@@ -27,7 +28,8 @@ class Listener:
 
     One of ALL_ADDRESSES may fail to bind: on a machine without IPv6, or if ``::`` takes IPv4
     connections, too. ``x_forwarded``: the client's address is in X-Forwarded-For. ``resources``:
-    ``client``, ``consent`` (the pages of policies), ``health``, ``metrics`` (only if enabled).
+    ``client``, ``consent`` (the pages of policies), ``health``, ``metrics`` (only if enabled),
+    ``replication`` (what workers call; never together with what is for clients).
     """
 
     port: Optional[int] = None
@@ -52,24 +54,53 @@ class TLSFiles:
     private_key: str
 
 
-def read_listeners(reader: Reader) -> tuple[Listener, ...]:
-    """The listeners with a resource of ours; the default one if the file has no listeners."""
-    items = reader.items("listeners")
+def read_listeners(reader: Reader, has_secret: bool) -> tuple[Listener, ...]:
+    """The listeners with a resource of ours; the default one if the file has no listeners.
+    ``has_secret``: workers have one by which the master knows them."""
     served = FOR_CLIENTS | {METRICS} if reader.flag("enable_metrics") else FOR_CLIENTS
-    listeners = []
+    items = reader.items("listeners")
+    listeners = _read_list(reader, "listeners", items, served | {REPLICATION})
+    for index, listener in listeners.items():
+        if REPLICATION in listener.resources:
+            _check_replication(reader, f"listeners[{index}]", listener, has_secret)
+    return tuple(listeners.values()) if items else (DEFAULT_LISTENER,)
+
+
+def read_worker_listeners(reader: Reader) -> tuple[Listener, ...]:
+    """Those of a worker, which may have none: another process may mount what it serves."""
+    served = FOR_CLIENTS | {METRICS} if reader.flag("enable_metrics") else FOR_CLIENTS
+    items = reader.items("worker_listeners")
+    return tuple(_read_list(reader, "worker_listeners", items, served).values())
+
+
+def _read_list(
+    reader: Reader, option: str, items: Sequence[Reader], served: Set[str]
+) -> dict[int, Listener]:
+    """The listeners of this option that serve anything, by their places in it."""
+    listeners = {}
     for index, item in enumerate(items):
         listener = _read_listener(item, served)
         if listener is None:
-            reader.skip(f"listeners[{index}]")
+            reader.skip(f"{option}[{index}]")
         else:
-            listeners.append(listener)
-    if items and not any("client" in listener.resources for listener in listeners):
+            listeners[index] = listener
+    if items and not any("client" in listener.resources for listener in listeners.values()):
         reader.problem(
-            "listeners",
+            option,
             "none of them serves clients",
             "add a listener with type: http and resources: [{names: [client]}]",
         )
-    return tuple(listeners) if items else (DEFAULT_LISTENER,)
+    return listeners
+
+
+def _check_replication(reader: Reader, name: str, listener: Listener, has_secret: bool) -> None:
+    """Whoever reaches these endpoints and knows the secret makes accounts, administrators too."""
+    if listener.resources & {"client", "consent"}:
+        mend = "give replication a listener of its own, on an address that no client reaches"
+        reader.problem(name, "clients could reach the resource replication", mend)
+    if not has_secret:
+        mend = "set it to a long random value, the same one for the workers"
+        reader.problem(name, "replication needs worker_replication_secret", mend)
 
 
 def _read_listener(item: Reader, served: Set[str]) -> Optional[Listener]:
@@ -81,7 +112,8 @@ def _read_listener(item: Reader, served: Set[str]) -> Optional[Listener]:
     addresses = _read_addresses(item)
     resources = _read_resources(item, served)
     if kind != "http":
-        resources = _also_healthy({kind} & served)
+        # A listener of the type replication is no HTTP: homeservers had it once.
+        resources = _also_healthy({kind} & served - {REPLICATION})
     if not resources:
         return None
     if (item.peek("port") is None) == (item.peek("path") is None):
@@ -95,7 +127,8 @@ def _read_listener(item: Reader, served: Set[str]) -> Optional[Listener]:
         mode=mode,
         tls=tls,
         type=kind,
-        x_forwarded=x_forwarded,
+        # A worker is no proxy.
+        x_forwarded=x_forwarded and REPLICATION not in resources,
         resources=resources,
     )
 

@@ -16,13 +16,12 @@ LATER = frozenset(
     """
     dont_notify_new_devices_for email.client_base_url
     email.invite_client_location email.riot_base_url
-    enable_set_avatar_url instance_map
+    enable_set_avatar_url
     listeners[].request_id_header listeners[].resources[].compress
     modules
     regsys.hold_names regsys.ignore_missing_modules
     shadow_server
     user_directory worker_listeners worker_log_config worker_name worker_pid_file
-    worker_replication_secret worker_replication_secret_path
     """.split()
 )
 

@@ -12,6 +12,7 @@ from regsys.model.devices import DeviceRequest, Login, LoginTerms, NewDevice
 from regsys.model.identity import Client, Secret, Threepid, UserID
 from regsys.model.jobs import NewJob
 from regsys.model.json_values import json_object
+from regsys.model.replication import ReplicationCall
 from regsys.model.typed import typed
 
 
@@ -76,6 +77,8 @@ class NewAccount:
     set only if the service's namespace is exclusive (contract B3.3). ``stages`` and ``extra`` as in
     Registration. ``session_id``: the UIA session that this account finishes; its answer can be
     repeated until ``session_until_ms``. If ``device`` is None, there is no login.
+
+    Internal: ``call``, by which a worker has sent it to this process; None if none has.
     """
 
     key: str
@@ -102,6 +105,7 @@ class NewAccount:
     session_until_ms: Optional[int] = None
     device: Optional[NewDevice] = None
     jobs: tuple[NewJob, ...] = ()
+    call: Optional[ReplicationCall] = None
 
     def __attrs_post_init__(self) -> None:
         _check_key(self)
@@ -184,6 +188,14 @@ class Outcome:
     finished: bool = True
     replayed: bool = False
     jobs: tuple[NewJob, ...] = ()
+
+
+@attr.frozen
+class CallOutcome:
+    """The outcome of a worker's call. ``terms`` are those of the login that it has made; None if it
+    has made none."""
+
+    terms: Optional[LoginTerms] = None
 
 
 @attr.frozen(kw_only=True)

@@ -7,6 +7,7 @@ from typing import Optional
 import attr
 
 from regsys.model.identity import Secret, UserID
+from regsys.model.replication import ReplicationCall
 from regsys.model.typed import typed
 
 
@@ -68,7 +69,8 @@ class NewDevice:
     """A device to be stored, with its login. (Where regsys keeps the devices, it does not store a
     guest's token, which says itself whose it is.)
 
-    ``is_appservice_ghost``: an application service logs in one of its users.
+    ``is_appservice_ghost``: an application service logs in one of its users. Internal: ``call`` as
+    in NewAccount.
     """
 
     login: Login
@@ -76,6 +78,7 @@ class NewDevice:
     is_appservice_ghost: bool = False
     auth_provider_id: Optional[str] = None
     auth_provider_session_id: Optional[str] = None
+    call: Optional[ReplicationCall] = None
 
     @classmethod
     def from_request(cls, request: DeviceRequest, login: Login) -> NewDevice:

@@ -15,7 +15,7 @@ from regsys.interfaces.internal import IExpiring
 from regsys.model import Login, LoginTerms, NewDevice, UserID
 from regsys.model.devices import StoredLogin
 from regsys.model.token_text import token_hash
-from regsys.storage import sessions
+from regsys.storage import replication_calls, sessions
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
@@ -110,8 +110,9 @@ class DeviceStore:
     clock: IReactorTime
 
     async def register(self, user_id: UserID, device: NewDevice) -> Login:
-        await self.db.transaction("register_device", _register, user_id, device)
-        return device.login
+        now_ms = clock.now_ms(self.clock)
+        terms = await self.db.transaction("register_device", _register, user_id, device, now_ms)
+        return attr.evolve(device.login, terms=terms)
 
     async def by_access(self, access_hash: str) -> Optional[StoredLogin]:
         """The pair with this access token, even if spent or expired; None without the device."""
@@ -144,7 +145,13 @@ class DeviceStore:
         return await self.db.transaction("expire_logins", _delete_expired, now_ms, at_most)
 
 
-def _register(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
+def _register(txn: Transaction, user_id: UserID, device: NewDevice, now_ms: int) -> LoginTerms:
+    """The terms of the login; those of the first time if the call was sent before."""
+    terms = device.login.terms
+    if device.call is not None:
+        earlier = replication_calls.claim(txn, device.call, now_ms, terms)
+        if earlier is not None:
+            return earlier.terms or terms
     # The lock keeps a deactivation or a guest's upgrade from running between the checks and the
     # login.
     user = txn.one(
@@ -156,8 +163,9 @@ def _register(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
         raise UserNotFound()
     if not user[1]:
         raise AwaitingApproval()
-    check_guest(device.login.terms.is_guest, bool(user[2]))
+    check_guest(terms.is_guest, bool(user[2]))
     put(txn, user_id, device)
+    return terms
 
 
 _LOGIN = (

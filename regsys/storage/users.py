@@ -18,6 +18,7 @@ from regsys.storage import (
     idempotency_keys,
     jobs,
     registration_tokens,
+    replication_calls,
     server_state,
     sessions,
     threepids,
@@ -77,6 +78,10 @@ def _create(txn: Transaction, new: NewAccount, may_be_first: bool, also: Optiona
     its outcome. The statements that may refuse the account come next, the cheapest first.
     """
     earlier = idempotency_keys.claim(txn, new)
+    if new.call is not None:
+        replication_calls.keep_maker(
+            txn, new.call, new.created_ms, made_earlier=earlier is not None
+        )
     if earlier is not None:
         return earlier
     if new.upgrades_guest:

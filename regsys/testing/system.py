@@ -20,6 +20,7 @@ from regsys.config import Config, parse
 from regsys.interfaces import IAccountStore, IAuth, IDevices
 from regsys.model import Secret
 from regsys.outbound.http import HTTPClient
+from regsys.outbound.master import Master
 from regsys.storage.database import Database
 from regsys.testing.database import memory_database
 from regsys.wiring.process import Process, hashing_pool
@@ -70,6 +71,7 @@ def memory_process(
     """
     secret = chosen.tokens.macaroon_secret_key or Secret(secrets.token_hex(32))
     http = HTTPClient(treq or client.HTTPClient(_Alone()), clock)
+    master = None if chosen.worker is None else Master.over(http, chosen.worker)
     hasher = hashing_pool(chosen, run, threads=1, seconds=clock.seconds)
     return Process(
         database=database or memory_database(testcase, clock),
@@ -77,6 +79,7 @@ def memory_process(
         refuse_hashes=hasher.refuse,
         http=http,
         guarded_http=http.apart(),
+        master=master,
         macaroon_secret=secret.reveal().encode(),
         seconds=clock.seconds,
     )

@@ -1,8 +1,8 @@
 """The wiring: which implementation is used for which interface.
 
 ``standalone`` keeps accounts, devices and tokens in regsys's own tables; ``embedded`` leaves them
-to a homeserver's stores. Both return a Subsystem. What is the homeserver's is an argument; what is
-custom is in ``hooks``.
+to a homeserver's stores; ``worker`` has another process write them. All return a Subsystem. What is
+the homeserver's is an argument; what is custom is in ``hooks``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any, Optional
 from regsys.accounts.embedded_writer import EmbeddedWriter
 from regsys.accounts.writer import LocalWriter
 from regsys.config import Config
-from regsys.credentials.access_tokens import TokenAuth
 from regsys.interfaces import (
     IAccountStore,
     IAccountStoreWithDevices,
@@ -31,15 +30,15 @@ from regsys.interfaces import (
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.users import Also
 from regsys.threepids.changes import EmbeddedThreepids
-from regsys.wiring import accounts, activity
+from regsys.wiring import accounts, activity, replication
 from regsys.wiring import threepids as threepid_wiring
-from regsys.wiring.activity import ActivityParts
 from regsys.wiring.assembly import assemble
 from regsys.wiring.embedders_parts import EmbeddersParts
 from regsys.wiring.jobs import registration_jobs
+from regsys.wiring.own_accounts import OwnAccounts
 from regsys.wiring.parts import Parts
 from regsys.wiring.process import Process
-from regsys.wiring.stores import AccountStores, OwnTables
+from regsys.wiring.stores import AccountStores
 from regsys.wiring.subsystem import Hooks, Subsystem
 
 # How long a call of an embedder's part may take, unless the embedder says otherwise.
@@ -68,45 +67,102 @@ def standalone(
     one that the configuration names is prepared and opened, which blocks: call this before the
     reactor runs.
     """
-    given = EmbeddersParts.of("standalone", config, clock, deadline_s)
-    rooms = given.optional("rooms", IRooms, rooms)
-    directory = given.optional("directory", IUserDirectory, directory)
-    blocking = given.optional("blocking", IBlocking, blocking)
-    services = given.optional("services", IAppservices, services)
-    signer = given.optional("signer", IRequestSigner, signer)
-    process, hooks = given.process(process), given.hooks(hooks)
-    parts = Parts.from_config(config, clock, process, hooks, services, signer)
-    metrics = parts.process.metrics
-    own = OwnTables.in_database(parts.process.database, clock)
-    active = ActivityParts.of_own_accounts(parts)
-    auth = TokenAuth(logins=own.devices, accounts=own.users, guests=parts.guests, clock=clock)
-    stores = AccountStores(
-        accounts=own.users,
-        auth=active.auth(auth),
-        users=own.users,
-        addresses=threepid_wiring.writer(parts, own.threepids),
-        rooms=rooms or parts.rooms,
-        pushers=own.pushers,
-        active_users=active.users,
+    _check_main("standalone", config)
+    made = OwnAccounts.checked(
+        "standalone",
+        config,
+        clock,
+        rooms=rooms,
         directory=directory,
         blocking=blocking,
-        elsewhere=parts.homeserver_accounts,
-        own=own,
+        services=services,
+        signer=signer,
+        process=process,
+        hooks=hooks,
+        deadline_s=deadline_s,
     )
-    planned = registration_jobs(parts, stores)
-    consents = accounts.consents(parts, stores, planned.planners)
+    parts, stores, active = made.parts, made.stores, made.active
+    planners, consents = made.planned.planners, made.consents
+    metrics = parts.process.metrics
     writer = LocalWriter(
-        accounts=own.users,
-        devices=own.devices,
+        accounts=made.own.users,
+        devices=made.own.devices,
         logins=parts.logins,
-        post_registration=accounts.post_registration(parts, stores, planned.planners, consents),
+        post_registration=accounts.post_registration(parts, stores, planners, consents),
         deactivation=accounts.deactivation(parts, stores, active),
         start_jobs=parts.held_jobs.put,
         on_created=(metrics.registered, *active.on_created),
         on_logged_in=(metrics.logged_in, *active.on_logged_in),
         also=also,
     )
-    return assemble(parts, stores, planned, consents, writer, active=active)
+    for_workers = replication.endpoint_for_workers(parts, writer)
+    return assemble(
+        parts, stores, made.planned, consents, writer, active=active, for_workers=for_workers
+    )
+
+
+def worker(
+    config: Config,
+    clock: Any,
+    *,
+    rooms: Optional[IRooms] = None,
+    directory: Optional[IUserDirectory] = None,
+    blocking: Optional[IBlocking] = None,
+    services: Optional[IAppservices] = None,
+    signer: Optional[IRequestSigner] = None,
+    process: Optional[Process] = None,
+    hooks: Optional[Hooks] = None,
+    deadline_s: float = DEADLINE_S,
+) -> Subsystem:
+    """A worker: a subsystem that has its master make accounts and devices, and deactivate accounts
+    (docs/workers.md). It may be mounted in any process.
+
+    ``config`` is the master's with the worker's own options, as ``regsys.load`` reads the two
+    files: ``worker_app``, ``instance_map.main`` and ``worker_replication_secret`` say that it is a
+    worker, and where its master is. Both are over the same PostgreSQL database. The arguments are
+    those of ``standalone``: give what the master has been given. A worker runs no jobs: the master
+    does. ValueError for a main process's configuration.
+    """
+    if getattr(config, "worker", None) is None:
+        raise ValueError(
+            "worker(config): this is a main process's configuration, without worker_app: load the"
+            " worker's file after the main one, or use regsys.standalone"
+        )
+    made = OwnAccounts.checked(
+        "worker",
+        config,
+        clock,
+        rooms=rooms,
+        directory=directory,
+        blocking=blocking,
+        services=services,
+        signer=signer,
+        process=process,
+        hooks=hooks,
+        deadline_s=deadline_s,
+    )
+    return assemble(
+        made.parts,
+        made.stores,
+        made.planned,
+        made.consents,
+        replication.remote_writer(made.parts),
+        active=made.active,
+        runs_jobs=False,
+    )
+
+
+def of_process(config: Config, clock: Any, process: Optional[Process] = None) -> Subsystem:
+    """The subsystem of a process of ours: a worker if this is a worker's configuration."""
+    made = standalone if config.worker is None else worker
+    return made(config, clock, process=process)
+
+
+def _check_main(function: str, config: Config) -> None:
+    if getattr(config, "worker", None) is not None:
+        raise ValueError(
+            f"{function}(config): this is a worker's configuration (worker_app): use regsys.worker"
+        )
 
 
 def embedded(
@@ -147,6 +203,7 @@ def embedded(
     cancelled: a client gets a 503, a job is retried. A call for a client ends with the client's
     request at the latest. TypeError names the argument that cannot be used.
     """
+    _check_main("embedded", config)
     given = EmbeddersParts.of("embedded", config, clock, deadline_s)
     store = given.required("store", IAccountStore, store)
     devices = given.required("devices", IDevices, devices)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Callable, Optional
 
+from regsys.accounts.handler import RegistrationHandler
 from regsys.client_api.signup import Signup
 from regsys.config import ConfigError
 from regsys.consent import Consents
+from regsys.http import Endpoint
 from regsys.http.refusals import RefusalLog
 from regsys.http.serving import InFlight
 from regsys.interfaces.internal import IRegistrationWriter
@@ -34,22 +36,32 @@ def assemble(
     *,
     active: Optional[ActivityParts] = None,
     recovery: Optional[Handler] = None,
+    for_workers: Optional[Callable[[RegistrationHandler], Endpoint]] = None,
+    runs_jobs: bool = True,
 ) -> Subsystem:
     """If ``active`` is None, no activity is recorded. ``recovery`` runs the jobs that finish
-    accounts in a homeserver's store; None if there are none."""
+    accounts in a homeserver's store; None if there are none. ``for_workers`` makes what workers
+    call; None where there are none. ``runs_jobs``: else another process runs all jobs, and deletes
+    what has expired."""
     config, active = parts.config, active or ActivityParts()
     post_consent = accounts.post_consent(parts, planned.planners, consents)
     made = rules(parts, stores, planned.planners, writer, consents, post_consent)
     runner = JobRunner(
         parts.stores.jobs,
         parts.clock,
-        handlers=jobs.handlers(parts, planned, post_consent, recovery),
+        handlers=jobs.handlers(parts, planned, post_consent, recovery) if runs_jobs else {},
         held=parts.held_jobs,
-        metrics=parts.process.metrics,
+        metrics=parts.process.metrics if runs_jobs else None,
     )
     _check_templates(parts, made.signup)
     pages = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     devices = () if stores.own is None else (stores.own.devices,)
+    expiring = (*parts.stores.expiring, *devices, *active.expiring) if runs_jobs else ()
+    waiting = jobs.warnings(
+        config,
+        has_rooms=stores.rooms is not None,
+        has_sms_sender=parts.hooks.sms is not None,
+    )
     return Subsystem(
         handler=made.handler,
         registration_tokens=made.tokens,
@@ -65,18 +77,10 @@ def assemble(
         refusals=RefusalLog(parts.clock, address_key, frozenset(made.signup.uia.stages)),
         reloadable=parts.threepid_rules.files,
         endpoints={endpoint.name: endpoint for endpoint in endpoints(parts, stores, made, pages)},
-        warnings=(
-            *config.warnings,
-            *jobs.warnings(
-                config,
-                has_rooms=stores.rooms is not None,
-                has_sms_sender=parts.hooks.sms is not None,
-            ),
-        ),
+        for_workers=() if for_workers is None else (for_workers(made.handler),),
+        warnings=(*config.warnings, *(waiting if runs_jobs else ())),
         hashes=made.signup.hashes,
-        housekeeping=Housekeeping(
-            (*parts.stores.expiring, *devices, *active.expiring), parts.clock
-        ),
+        housekeeping=Housekeeping(expiring, parts.clock),
         activity=active.activity,
     )
 

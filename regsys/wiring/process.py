@@ -19,6 +19,7 @@ from regsys.metrics import Metrics
 from regsys.outbound import redis
 from regsys.outbound.guarded import own_resolver
 from regsys.outbound.http import HTTPClient
+from regsys.outbound.master import Master
 from regsys.shared_limits import CircuitBreaker
 from regsys.storage import migrations
 from regsys.storage.database import Database, Transaction
@@ -40,7 +41,8 @@ class Process:
     (contract B4).
 
     ``buckets`` are those of limits that several processes share; None if this one counts by itself.
-    ``http`` asks other servers, such as a captcha's (each service by a client ``apart``);
+    ``master`` is the connection of a worker to its master; None for a main process. ``http`` asks
+    other servers, such as a captcha's (each service by a client ``apart``);
     ``guarded_http`` asks those that clients name. ``start`` and ``stop`` are for the threads.
     ``stop`` blocks until they have ended, unless ``refuse_hashes`` was called: from then on no
     request gets a hash, and those under way are dropped.
@@ -52,6 +54,7 @@ class Process:
     guarded_http: HTTPClient
     macaroon_secret: bytes = attr.field(repr=False)
     buckets: Optional[IBucketStore] = None
+    master: Optional[Master] = None
     metrics: Metrics = attr.field(factory=Metrics)
     seconds: Callable[[], float] = time.monotonic
     start: Callable[[], None] = lambda: None
@@ -183,6 +186,7 @@ def open_process(
         ),
         macaroon_secret=macaroon_secret,
         buckets=buckets,
+        master=None if config.worker is None else Master.on(reactor, config.worker),
         metrics=metrics,
         start=start,
         stop=stop,

@@ -28,6 +28,7 @@ from regsys.storage.nonces import NonceStore
 from regsys.storage.pushers import PusherStore
 from regsys.storage.rate_limits import EmptyBuckets
 from regsys.storage.registration_tokens import RegistrationTokenStore
+from regsys.storage.replication_calls import ReplicationCallStore
 from regsys.storage.server_state import ServerStateStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.threepids import ThreepidStore
@@ -45,6 +46,7 @@ class Stores:
     validations: ValidationStore
     nonces: NonceStore
     idempotency_keys: IdempotencyKeyStore
+    calls: ReplicationCallStore
     consents: ConsentStore
     bindings: BindingStore
     jobs: JobStore
@@ -60,6 +62,7 @@ class Stores:
             validations=ValidationStore(database),
             nonces=NonceStore(database),
             idempotency_keys=IdempotencyKeyStore(database),
+            calls=ReplicationCallStore(database),
             consents=ConsentStore(database),
             bindings=BindingStore(database, Encryptor(secret)),
             jobs=JobStore(database),
@@ -77,6 +80,7 @@ class Stores:
             self.nonces,
             self.idempotency_keys,
             self.empty_buckets,
+            self.calls,
         )
 
 

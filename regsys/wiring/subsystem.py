@@ -143,6 +143,8 @@ class Subsystem(service.Service):
     _housekeeping: Housekeeping
     _hashes: SessionPasswords
     _reloadable: Sequence[DomainFile] = ()
+    # What workers call: not among the endpoints, because ``resource`` mounts those for clients.
+    for_workers: Sequence[Endpoint] = ()
     _warnings: Sequence[str] = ()
     _activity: Optional[Activity] = None
     _is_started: bool = attr.field(default=False, init=False)
@@ -237,6 +239,8 @@ class Subsystem(service.Service):
         await self.jobs.stop()
         if self._activity is not None:
             await self._activity.stop()
+        if self.process.master is not None:
+            await self.process.master.close()
         self.process.stop()
         self._is_started = False
 

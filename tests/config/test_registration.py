@@ -86,8 +86,3 @@ class RegistrationTests(ConfigCase):
         registration = self.parse({"user_types": types}).registration
         self.assertEqual(registration.user_types, {"support", "bot", "vip"})
         self.assertEqual(registration.default_user_type, "vip")
-
-    def test_aWorkersFileIsRefused(self) -> None:
-        """Only a main process starts; the main process's old name is accepted."""
-        self.assertProblem({"worker_app": "synapse.app.generic_worker"}, "worker_app")
-        self.assertEqual(self.parse({"worker_app": "synapse.app.homeserver"}).unused, ())

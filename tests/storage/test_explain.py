@@ -46,6 +46,11 @@ ROWS: Mapping[str, tuple[int, str]] = {
         SOME,
         "md5('o' || i), '@u' || i || ':test.example', NULL, TRUE, 2000000000000 + i",
     ),
+    "replication_calls": (
+        SOME,
+        "'post_register ' || i, '@u' || i || ':test.example', md5('f' || i), NULL,"
+        " 2000000000000 + i",
+    ),
     "uia_sessions": (
         SOME,
         "md5('s' || i), 'POST', '/register', NULL, '192.0.' || i % 256 || '.' || i % 199, '{}',"

@@ -10,10 +10,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys import http, wiring
+from regsys.config import Config
 from regsys.interfaces import IAppservices, IBlocking, IRequestSigner, IRooms, IUserDirectory
 from regsys.storage.database import Database
 from regsys.testing import config, memory_process
-from regsys.wiring.subsystem import Hooks, hooks
+from regsys.wiring.process import Process
+from regsys.wiring.subsystem import Hooks, Subsystem, hooks
 from tests.support.client import V3, Answer, Client
 from tests.support.failed_jobs import FailedJobs
 
@@ -60,19 +62,22 @@ class SystemCase(SynchronousTestCase):
         process = memory_process(self, chosen, self.clock, database, run, treq)
         if seconds is not None:
             process = attr.evolve(process, seconds=seconds)
-        self.subsystem = wiring.standalone(
+        self.subsystem = self.built(
             chosen,
-            self.clock,
+            process,
             rooms=rooms,
             directory=directory,
             blocking=blocking,
             services=services,
             signer=signer,
-            process=process,
             hooks=hooks,
         )
         self.database = process.database
         self.client = Client(self, self.subsystem.resource(client_address=http.first_forwarded))
+
+    def built(self, chosen: Config, process: Process, **given: Any) -> Subsystem:
+        """``given`` are the further arguments of ``regsys.standalone``."""
+        return wiring.standalone(chosen, self.clock, process=process, **given)
 
     def hooks(self, **replaced: Any) -> Hooks:
         return hooks(self.clock, **replaced)

@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from regsys.model import NewAccount, Threepid
 from regsys.model.accounts import ACTIVE_MS
 from regsys.model.jobs import NewJob
+from regsys.model.replication import ReplicationCall
 from regsys.model.threepids import CODE_TRIES, NewValidation
 from regsys.storage.database import Database, Transaction
 from regsys.storage.encryption import Encryptor
@@ -60,6 +61,12 @@ async def insert_rows(db: Database) -> None:
     await _addresses(stores)
     await stores.jobs.add([_job("waiting")], FAR_MS)
     await NonceStore(db).use(NEIGHBOUR, FAR_MS)
+    await stores.calls.keep(
+        ReplicationCall(
+            name="post_register", user_id=str(USER), call_id=NEIGHBOUR, fingerprint="a digest"
+        ),
+        FAR_MS,
+    )
     await db.transaction("test", _rows_with_fixed_names)
 
 

@@ -12,6 +12,7 @@ from regsys.storage.guests import GuestStore
 from regsys.storage.idempotency_keys import IdempotencyKeyStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.monthly_active_users import ActivityStore
+from regsys.storage.replication_calls import ReplicationCallStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 
@@ -29,3 +30,4 @@ class Stores:
         self.jobs = JobStore(db)
         self.embedded_accounts = EmbeddedAccountStore(db)
         self.idempotency_keys = IdempotencyKeyStore(db)
+        self.calls = ReplicationCallStore(db)

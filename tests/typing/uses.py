@@ -60,7 +60,15 @@ def own_directory(
 ) -> regsys.Subsystem:
     regsys.hooks(reactor, directory=directory)  # error: call-arg
     regsys.standalone(config, reactor, signer=directory)  # error: arg-type
+    regsys.worker(config, reactor, also=None)  # error: call-arg
     return regsys.standalone(config, reactor, directory=directory, signer=signer)
+
+
+def own_worker(
+    config: regsys.Config, reactor: Any, directory: IUserDirectory, hooks: regsys.Hooks
+) -> regsys.Subsystem:
+    regsys.worker(config, reactor, directory=hooks)  # error: arg-type
+    return regsys.worker(config, reactor, directory=directory, hooks=hooks)
 
 
 def own_stores(

@@ -6,15 +6,30 @@ Access and refresh tokens are not in it: both sides compute them from the accoun
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, TypeVar, cast
 
 import attr
 
-from regsys.model import AccountFacts, Login, LoginTerms, NewAccount, NewDevice, Threepid, UserID
+from regsys.model.accounts import AccountFacts, NewAccount
+from regsys.model.devices import Login, LoginTerms, NewDevice
+from regsys.model.identity import Threepid, UserID
 from regsys.model.jobs import NewJob
 
+T = TypeVar("T")
 # Makes a login anew from its user, its terms and its account's key: ``Logins.issue``.
 Issue = Callable[[UserID, LoginTerms, str], Login]
+
+
+def _parsed(kind: type[T], data: Mapping[str, Any]) -> T:
+    """The value of an attrs class with these fields. Unknown ones are ignored: a newer process may
+    send them."""
+    known = {field.name for field in attr.fields(cast(Any, kind))}
+    return kind(**{name: value for name, value in data.items() if name in known})
+
+
+def parse_terms(data: Mapping[str, Any]) -> LoginTerms:
+    """The terms of a login of which ``data`` is the JSON; unknown keys are ignored."""
+    return _parsed(LoginTerms, data)
 
 
 @attr.frozen
@@ -52,7 +67,7 @@ _CODECS: Mapping[str, _Codec] = {
     "session_until_ms": _AS_IT_IS,
     "jobs": _Codec(
         lambda jobs: [attr.asdict(job) for job in jobs],
-        lambda jobs: tuple(NewJob(**job) for job in jobs),
+        lambda jobs: tuple(_parsed(NewJob, job) for job in jobs),
     ),
 }
 # The fields of AccountFacts that NewAccount has under another name, or not at all.
@@ -81,13 +96,13 @@ def account_json(new: NewAccount) -> dict[str, Any]:
 
 def parse_account(data: Mapping[str, Any], issue: Issue) -> NewAccount:
     """The account of which ``data`` is the JSON, with the tokens that ``issue`` makes. A key that
-    is absent has its field's default."""
+    is absent has its field's default, unknown ones are ignored."""
     values = {name: codec.parse(data[name]) for name, codec in _CODECS.items() if name in data}
     new = NewAccount(**values)
     if data.get("device") is None:
         return new
-    login = issue(new.user_id, LoginTerms(**data["terms"]), new.key)
-    return attr.evolve(new, device=NewDevice(login=login, **data["device"]))
+    login = issue(new.user_id, parse_terms(data["terms"]), new.key)
+    return attr.evolve(new, device=_parsed(NewDevice, {**data["device"], "login": login}))
 
 
 def facts_json(facts: AccountFacts) -> dict[str, Any]:

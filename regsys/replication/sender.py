@@ -1,0 +1,106 @@
+"""Sends a worker's calls until their outcome is known (contract B11.4-5)."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Awaitable, Callable, Mapping, TypeVar
+
+import attr
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from regsys import deadlines
+from regsys.errors import NoMaster, RegistrationError, Unavailable
+from regsys.model import UserID
+from regsys.replication import wire
+from regsys.replication.refusals import refusal_of
+
+log = Logger()
+
+T = TypeVar("T")
+# Sends a POST with this path and body; returns status and parsed body (None: no JSON). NoMaster if
+# there is no whole answer within so many seconds.
+Ask = Callable[[str, Mapping[str, Any], float], Awaitable[tuple[int, Any]]]
+
+# For how long a call is sent again where no request has a deadline of its own.
+PATIENCE_S = deadlines.REQUEST_S
+# A master that has not answered by then is asked again, perhaps over a connection that lives.
+TRY_S = 4.0
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 1.0
+# A gateway's answers, and those of a master that cannot work now: the call may have been done.
+_NOT_FINAL = frozenset({502, 503, 504})
+# What only a wrong configuration is refused with: the wrong secret, or no such call there.
+_NOT_OURS = frozenset({(401, "M_FORBIDDEN"), (404, "M_UNRECOGNIZED"), (405, "M_UNRECOGNIZED")})
+
+
+def new_call_id() -> str:
+    return secrets.token_hex(16)
+
+
+@attr.frozen(kw_only=True)
+class Sender:
+    """Every try of a call has the same id, so that the master does it once."""
+
+    ask: Ask
+    clock: IReactorTime
+
+    async def call(
+        self,
+        name: str,
+        user_id: UserID,
+        call_id: str,
+        body: Mapping[str, Any],
+        parse: Callable[[Mapping[str, Any]], T],
+    ) -> T:
+        """What ``parse`` makes of the answer. Raises what the master refuses with; Unavailable if
+        the outcome is not known in time.
+
+        A ValueError of ``parse`` says that this is no answer: the call is sent again.
+        """
+        path = wire.path_of(name, user_id, call_id)
+        ends_s = self.clock.seconds() + deadlines.seconds_for(PATIENCE_S, self.clock.seconds())
+        pause_s, reason = FIRST_PAUSE_S, "there was no time left"
+        while (left_s := ends_s - self.clock.seconds()) > 0:
+            try:
+                status, answer = await self.ask(path, body, min(TRY_S, left_s))
+                return _outcome(status, answer, parse)
+            except NoMaster as error:
+                reason = str(error)
+            # Half of it is random, so that calls that failed together spread out.
+            wait_s = pause_s * (1 + secrets.randbelow(1000) / 1000) / 2
+            if wait_s >= ends_s - self.clock.seconds():
+                break
+            await deferLater(self.clock, wait_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        log.error("the master does not answer {name}: {reason}", name=name, reason=reason)
+        raise Unavailable()
+
+
+def _outcome(status: int, answer: Any, parse: Callable[[Mapping[str, Any]], T]) -> T:
+    """Raises NoMaster if this answer does not say what has become of the call."""
+    if status in _NOT_FINAL:
+        raise NoMaster(f"it answers {status}")
+    refused = refusal_of(status, answer)
+    if refused is not None and status != 200:
+        _check_configured(refused)
+        raise refused
+    if status != 200 or not isinstance(answer, Mapping):
+        raise NoMaster(f"its answer ({status}) is none of a master's")
+    try:
+        return parse(answer)
+    except ValueError as error:
+        raise NoMaster(str(error)) from None
+
+
+def _check_configured(refused: RegistrationError) -> None:
+    """A client must not take for its own mistake what the operator has to mend."""
+    if (refused.status, refused.errcode) not in _NOT_OURS:
+        return
+    log.error(
+        "the master refuses this worker's calls: {error} Compare worker_replication_secret and"
+        " instance_map.main with its configuration",
+        error=refused.text,
+    )
+    raise Unavailable()

@@ -1,0 +1,187 @@
+"""A whole worker and its whole master in memory: the suites of registration, once more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Sequence
+
+import attr
+from treq.testing import StubTreq
+
+from regsys import http, wiring
+from regsys.config import Config, MasterConfig, WorkerConfig
+from regsys.metrics import Metrics
+from regsys.model import Secret
+from regsys.outbound.http import HTTPClient
+from regsys.outbound.master import Master
+from regsys.testing import config, memory_process
+from regsys.wiring.process import Process
+from regsys.wiring.subsystem import Subsystem
+from tests.accounts import test_contradictions, test_deactivation, test_followers
+from tests.appservices import test_logins, test_requests
+from tests.client_api import (
+    test_signup,
+    test_signup_admission,
+    test_signup_dialogue,
+    test_signup_email,
+    test_signup_guests,
+    test_signup_replay,
+    test_signup_terms,
+    test_signup_tokens,
+)
+from tests.replication.fixtures import SECRET
+from tests.support.case import SystemCase
+from tests.web import test_admin, test_login, test_register
+
+if TYPE_CHECKING:
+    _SystemCase = SystemCase
+else:
+    _SystemCase = object
+
+WORKER = WorkerConfig(
+    name="worker1",
+    master=MasterConfig(host="master.example", port=9093),
+    secret=Secret(SECRET),
+)
+
+
+class RemoteSystem(_SystemCase):
+    """``subsystem`` is a worker, ``master`` its master, both over one database. ``asked`` counts
+    the worker's calls."""
+
+    asked = 0
+
+    def built(self, chosen: Config, process: Process, **given: Any) -> Subsystem:
+        main = attr.evolve(chosen, replication_secret=WORKER.secret)
+        self.master = super().built(main, process, **given)
+        connection = Master.over(
+            HTTPClient(StubTreq(http.resource(self.master.for_workers)), self.clock),  # type: ignore[arg-type]
+            WORKER,
+        )
+        ask = connection.ask
+
+        async def counted(*args: Any) -> Any:
+            self.asked += 1
+            return await ask(*args)
+
+        worker = attr.evolve(process, master=_Asked(counted), metrics=Metrics())
+        chosen = attr.evolve(chosen, worker=WORKER)
+        made = wiring.worker(chosen, self.clock, process=worker, **given)
+        release = made.jobs._release
+
+        async def release_and_run(jobs: Any) -> None:
+            await release(jobs)
+            # The master looks for jobs by itself, every few seconds.
+            await self.master.jobs.run_due()
+
+        self.patch(made.jobs, "_release", release_and_run)
+        return made
+
+
+@attr.frozen
+class _Asked:
+    """For Master."""
+
+    ask: Any
+
+    async def close(self) -> None:
+        pass
+
+
+class WorkerTests(RemoteSystem, SystemCase):
+    def test_itAsks(self) -> None:
+        """A registration is one call, a login another, and no more; the rest is the worker's."""
+        token = self.register()["access_token"]
+        self.assertEqual(self.asked, 1)
+        self.assertEqual(self.whoami(token).status, 200)
+        login = {"type": "m.login.password", "user": "alice", "password": "correct horse"}
+        answer = self.client.post("/_matrix/client/v3/login", login)
+        self.assertEqual((answer.status, self.asked), (200, 2))
+        self.assertEqual(self.whoami(answer.json["access_token"]).status, 200)
+
+    def test_jobs(self) -> None:
+        """A worker runs no jobs, its account's begin at its master at once."""
+        self.system(auto_join_rooms=["#hall:test.example"])
+        self.register()
+        ((attempts, kind),) = self.rows("SELECT attempts, kind FROM jobs")
+        self.assertEqual((attempts, kind), (1, "auto_join"))
+        self.assertEqual(self.wait(self.subsystem.jobs.run_due()), 0)
+
+    def test_names(self) -> None:
+        """Names that the worker draws, and a clash at the master."""
+        first = self.client.register(auth={"type": "m.login.dummy"}, password="correct horse")
+        self.assertEqual(first.json["user_id"], "@1:test.example")
+        self.register("alice")
+        answer = self.client.register(
+            username="ALICE", password="correct horse", auth={"type": "m.login.dummy"}
+        )
+        self.assertRefused(answer, 400, "M_USER_IN_USE")
+
+    def test_limitOnce(self) -> None:
+        """A registration is counted by the worker, not by the master again."""
+        self.system(rc_registration={"per_second": 0.001, "burst_count": 2})
+        for name in ("alice", "bob"):
+            self.register(name)
+        answer = self.client.register(
+            username="carol", password="correct horse", auth={"type": "m.login.dummy"}
+        )
+        self.assertRefused(answer, 429, "M_LIMIT_EXCEEDED")
+
+    def test_noDoorForClients(self) -> None:
+        """No endpoint for workers is among those that are mounted for clients."""
+        for subsystem in (self.master, self.subsystem):
+            self.assertNotIn("replication", subsystem.endpoints)
+        self.assertEqual(len(self.master.for_workers), 1)
+        self.assertEqual(len(self.subsystem.for_workers), 0)
+
+
+class WiringTests(SystemCase):
+    def test_wrongConfiguration(self) -> None:
+        """A worker's configuration makes no main process, and the other way round."""
+        chosen = config()
+        process = memory_process(self, chosen, self.clock)
+        self.assertRaisesRegex(
+            ValueError, "worker_app", wiring.worker, chosen, self.clock, process=process
+        )
+        chosen = attr.evolve(chosen, worker=WORKER)
+        self.assertRaisesRegex(
+            ValueError, "regsys.worker", wiring.standalone, chosen, self.clock, process=process
+        )
+
+
+# The suites of registration over a subsystem, and of what is written beside it.
+SUITES: Sequence[type[SystemCase]] = (
+    test_signup.OrderTests,
+    test_signup.KindTests,
+    test_signup.AccountTests,
+    test_signup_admission.LimitTests,
+    test_signup_admission.VerdictTests,
+    test_signup_admission.ApprovalTests,
+    test_signup_dialogue.ChallengeTests,
+    test_signup_dialogue.StageTests,
+    test_signup_dialogue.ParameterTests,
+    test_signup_email.UIASessionTests,
+    test_signup_email.OwnershipTests,
+    test_signup_email.EndTests,
+    test_signup_guests.GuestTests,
+    test_signup_guests.UpgradeTests,
+    test_signup_guests.RefusedUpgradeTests,
+    test_signup_replay.ReplayTests,
+    test_signup_terms.UIASessionTests,
+    test_signup_tokens.FlowTests,
+    test_signup_tokens.StageTests,
+    test_signup_tokens.CompletionTests,
+    test_register.AnswerTests,
+    test_register.RequestTests,
+    test_login.LogoutTests,
+    test_login.RefreshTests,
+    test_admin.SharedSecretTests,
+    test_requests.RegisterTests,
+    test_logins.LoginTests,
+    test_deactivation.OwnTests,
+    test_contradictions.OwnTests,
+    test_followers.EveryAccountTests,
+)
+for suite in SUITES:
+    name = f"Remote_{suite.__module__.rpartition('.')[2]}_{suite.__name__}"
+    globals()[name] = type(name, (RemoteSystem, suite), {"__module__": __name__})
+del suite
