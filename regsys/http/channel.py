@@ -138,8 +138,9 @@ class Channel(http.HTTPChannel):
             self._pause_if_enough_waits()
 
     def lineReceived(self, line: bytes) -> None:
-        if line[:1] in (b" ", b"\t"):
-            # A folded header, which servers read in different ways (RFC 9112, 5.2).
+        # A folded header, or half an end of a line within one: servers read both in different ways
+        # (RFC 9112, 2.2 and 5.2). Twisted refuses the latter since 26.10 only.
+        if line[:1] in (b" ", b"\t") or b"\r" in line or b"\n" in line:
             self._respondToBadRequestAndDisconnect()
         else:
             super().lineReceived(line)
