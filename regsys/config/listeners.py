@@ -60,10 +60,12 @@ def read_listeners(reader: Reader, has_secret: bool) -> tuple[Listener, ...]:
     served = FOR_CLIENTS | {METRICS} if reader.flag("enable_metrics") else FOR_CLIENTS
     items = reader.items("listeners")
     listeners = _read_list(reader, "listeners", items, served | {REPLICATION})
-    for index, listener in listeners.items():
-        if REPLICATION in listener.resources:
-            _check_replication(reader, f"listeners[{index}]", listener, has_secret)
-    return tuple(listeners.values()) if items else (DEFAULT_LISTENER,)
+    if not items:
+        return (DEFAULT_LISTENER,)
+    return tuple(
+        _without_open_replication(reader, f"listeners[{index}]", listener, has_secret)
+        for index, listener in listeners.items()
+    )
 
 
 def read_worker_listeners(reader: Reader) -> tuple[Listener, ...]:
@@ -93,14 +95,25 @@ def _read_list(
     return listeners
 
 
-def _check_replication(reader: Reader, name: str, listener: Listener, has_secret: bool) -> None:
-    """Whoever reaches these endpoints and knows the secret makes accounts, administrators too."""
+def _without_open_replication(
+    reader: Reader, name: str, listener: Listener, has_secret: bool
+) -> Listener:
+    """The listener without the resource replication, with a warning, where it must not be served:
+    whoever calls these endpoints makes accounts, administrators too. A homeserver's file may have
+    it, and must start regsys."""
+    if REPLICATION not in listener.resources:
+        return listener
     if listener.resources & {"client", "consent"}:
-        mend = "give replication a listener of its own, on an address that no client reaches"
-        reader.problem(name, "clients could reach the resource replication", mend)
-    if not has_secret:
-        mend = "set it to a long random value, the same one for the workers"
-        reader.problem(name, "replication needs worker_replication_secret", mend)
+        reason = (
+            "clients could reach it. Give it a listener of its own, on an address that no client"
+            " reaches"
+        )
+    elif not has_secret:
+        reason = "worker_replication_secret is not set. Set it, the same one for the workers"
+    else:
+        return listener
+    reader.warnings.append(f"{name}: the resource replication is NOT served: {reason}.")
+    return attr.evolve(listener, resources=listener.resources - {REPLICATION})
 
 
 def _read_listener(item: Reader, served: Set[str]) -> Optional[Listener]:

@@ -113,15 +113,20 @@ class ReplicationListenerTests(ConfigCase):
         self.assertEqual(config.warnings, ())
 
     def test_neverForClients(self) -> None:
-        """Clients never reach it (threat B1)."""
+        """Clients never reach it (threat B1): a warning says that it is not served."""
         for names in (("replication", "client"), ("replication", "consent")):
-            self.assertProblem(self.listeners(*names), "listeners[1]", "clients could reach")
+            options = self.listeners(*names)
+            self.assertWarning(options, "listeners[1]", "NOT served", "clients could reach")
+            served = self.parse(options).listeners[1].resources
+            self.assertEqual(served, {names[1], "health"})
 
     def test_neverWithoutSecret(self) -> None:
-        """There is no door without a lock (threat B1)."""
+        """There is no door without a lock (threat B1); the file of a homeserver that has such a
+        listener starts."""
         for secret in (None, ""):
-            options = self.listeners("replication", worker_replication_secret=secret)
-            self.assertProblem(options, "listeners[1]", "worker_replication_secret")
+            config = self.parse(self.listeners("replication", worker_replication_secret=secret))
+            self.assertIn("replication is NOT served", config.warnings[-1])
+            self.assertEqual(config.listeners[1].resources, {"health"})
 
     def test_oldType(self) -> None:
         """The type replication was another protocol: such a listener is passed over."""
