@@ -6,13 +6,12 @@ from typing import Any
 
 import attr
 
-from regsys import wiring
 from regsys.jobs import Handler
-from regsys.wiring import jobs
+from regsys.wiring import jobs, own_accounts
 
 
 def plan_also(case: Any, planner: Any, kind: str, handler: Handler) -> None:
-    """Subsystems that are made from now on ask ``planner`` after all others, and run ``kind`` by
+    """Subsystems over our own accounts that are made from now on ask ``planner`` after all others, and run ``kind`` by
     ``handler``."""
     handlers, registration_jobs = jobs.handlers, jobs.registration_jobs
 
@@ -24,4 +23,4 @@ def plan_also(case: Any, planner: Any, kind: str, handler: Handler) -> None:
         )
 
     case.patch(jobs, "handlers", lambda *args: {**handlers(*args), kind: handler})
-    case.patch(wiring, "registration_jobs", with_planner)
+    case.patch(own_accounts, "registration_jobs", with_planner)
