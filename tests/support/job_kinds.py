@@ -11,8 +11,8 @@ from regsys.wiring import jobs, own_accounts
 
 
 def plan_also(case: Any, planner: Any, kind: str, handler: Handler) -> None:
-    """Subsystems over our own accounts that are made from now on ask ``planner`` after all others, and run ``kind`` by
-    ``handler``."""
+    """Subsystems over our own accounts that are made from now on ask ``planner`` after all others,
+    and run ``kind`` by ``handler``."""
     handlers, registration_jobs = jobs.handlers, jobs.registration_jobs
 
     def with_planner(*args: Any) -> Any:
