@@ -24,6 +24,7 @@ from regsys.interfaces import (
     IUserDirectory,
 )
 from regsys.interfaces.internal import ILimiter
+from regsys.limits.rate import LeakyBuckets
 from regsys.model import (
     AccountFacts,
     FoundRoom,
@@ -34,7 +35,6 @@ from regsys.model import (
     Secret,
     UserID,
 )
-from regsys.rate_limit import LeakyBuckets
 from regsys.storage.devices import DeviceStore
 from regsys.storage.users import UserStore
 from regsys.testing import (

@@ -24,12 +24,12 @@ from regsys.config import PasswordPolicy
 from regsys.config.phones import SmsConfig
 from regsys.consent import TermsStage
 from regsys.errors import SmsDeferred, SmsRefused
+from regsys.limits.rate import LeakyBuckets
 from regsys.model import Secret, Threepid, UIASession
 from regsys.outbound.email import SMTPMailer
 from regsys.outbound.email_message import MessageBuilder
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.sms import SmsGateway
-from regsys.rate_limit import LeakyBuckets
 from regsys.registration_tokens import RegistrationTokenStage
 from regsys.storage.nonces import NonceStore
 from regsys.storage.registration_tokens import RegistrationTokenStore

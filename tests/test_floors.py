@@ -14,17 +14,17 @@ REGSYS = Path(__file__).parent.parent / "regsys"
 # files have their floor, too.
 FLOORS: Mapping[int, str] = {
     0: "errors",
-    1: "model clock templates pid_file prefork",
+    1: "model clock templates",
     2: "interfaces metrics json_body deadlines log_context",
-    3: "config http shared_metrics",
-    4: "storage outbound replication modules listening",
-    5: "uia credentials appservices jobs rate_limit shared_limits callbacks",
+    3: "config http",
+    4: "storage outbound replication modules",
+    5: "uia credentials appservices jobs limits callbacks",
     6: "threepids captcha registration_tokens consent",
     7: "accounts",
     8: "client_api",
     9: "web",
     10: "wiring",
-    11: "service logs __init__",
+    11: "processes logs __init__",
     12: "cli",
     13: "__main__",
 }

@@ -8,7 +8,13 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-MODULES = ("regsys", "regsys.cli.commands", "regsys.interfaces", "regsys.service", "regsys.wiring")
+MODULES = (
+    "regsys",
+    "regsys.cli.commands",
+    "regsys.interfaces",
+    "regsys.processes.service",
+    "regsys.wiring",
+)
 
 
 # Each is asked for when it is not there yet, and is the module itself.

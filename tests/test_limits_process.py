@@ -23,7 +23,7 @@ AWAY = "Redis does not answer"
 BACK = "Redis answers again"
 # A store that is away is asked more often than usual, which is a matter of the test's time alone.
 IMPATIENT = (
-    "import runpy, sys; from regsys import shared_limits; shared_limits.RETRY_S = 0.2;"
+    "import runpy, sys; from regsys.limits import shared; shared.RETRY_S = 0.2;"
     " sys.argv[:1] = ['regsys', 'serve']; runpy.run_module('regsys', run_name='__main__')"
 )
 

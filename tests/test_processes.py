@@ -17,11 +17,11 @@ from typing import Any, Optional
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.processes.test_service import UnixConnection, make_certificate
 from tests.support import postgres
 from tests.support.patience import PATIENCE_S, until
 from tests.support.ports import free_port
 from tests.support.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
-from tests.test_service import UnixConnection, make_certificate
 
 VERSIONS = "/_matrix/client/versions"
 REGISTER = "/_matrix/client/v3/register"

@@ -15,9 +15,9 @@ import attr
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys import service
 from regsys.config import load
 from regsys.model.token_text import token_hash
+from regsys.processes import service
 from regsys.testing import config, standalone
 from regsys.wiring.process import connect
 from tests.support import invariants, postgres

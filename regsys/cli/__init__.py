@@ -26,7 +26,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if arguments.command == "serve" and arguments.demo and arguments.processes > 1:
         parser.error("serve: --demo runs in one process")
     from regsys.cli import commands
-    from regsys.listening import CannotListen
+    from regsys.processes.listening import CannotListen
     from regsys.storage.migrations import NewerSchema
     from regsys.wiring.process import CannotStart
 

@@ -8,10 +8,11 @@ import socket
 import stat
 from typing import Iterator, Optional
 
-from regsys import logs, pid_file
+from regsys import logs
 from regsys.config import ALL_ADDRESSES, Config, ConfigError, Listener, TLSFiles
-from regsys.listening import tls_context
 from regsys.outbound import redis
+from regsys.processes import pid_file
+from regsys.processes.listening import tls_context
 from regsys.wiring import template_checks
 
 # Bytes of a Unix socket's path, on the platform with the lowest limit.

@@ -18,7 +18,7 @@ from regsys.cli import jobs as waiting_jobs
 from regsys.config import Config
 from regsys.errors import RegistrationError
 from regsys.model import Registration, Secret
-from regsys.service import serve as serve_process
+from regsys.processes.service import serve as serve_process
 from regsys.storage.jobs import JobStore
 from regsys.storage.users import UserStore
 from regsys.wiring.jobs import warnings

@@ -19,13 +19,14 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from regsys import listening, logs, pid_file, wiring
+from regsys import logs, wiring
 from regsys.config import Config, ConfigError
 from regsys.config.listeners import METRICS
-from regsys.listening import Bound, Shares
-from regsys.prefork import Place, Prefork
-from regsys.service import Service
-from regsys.shared_metrics import PUBLISH_S, SharedMetrics, Slot
+from regsys.metrics.shared import PUBLISH_S, SharedMetrics, Slot
+from regsys.processes import listening, pid_file
+from regsys.processes.listening import Bound, Shares
+from regsys.processes.prefork import Place, Prefork
+from regsys.processes.service import Service
 from regsys.wiring.process import CannotStart, open_process, prepare
 
 log = Logger()
@@ -49,7 +50,7 @@ def serve(config: Config, count: int, introduction: str) -> int:
         child=shared.run,
         ready=lambda: _ready(shared, introduction),
         closing=shared.close,
-        log=Logger(namespace="regsys.prefork", observer=logs.Lines(sys.stderr)),
+        log=Logger(namespace="regsys.processes.prefork", observer=logs.Lines(sys.stderr)),
     )
     # What is here already is never looked at again, so that its pages stay shared.
     gc.collect()

@@ -9,8 +9,12 @@ from regsys.config import Rate
 from regsys.credentials.access_tokens import Refresher
 from regsys.http import Endpoint
 from regsys.interfaces.internal import IConcurrencyLimiter
+from regsys.limits.concurrency import (
+    NoConcurrencyLimit,
+    OneAtATimeByAddress,
+    RateAsConcurrencyLimit,
+)
 from regsys.model.networks import address_key
-from regsys.rate_limit import NoConcurrencyLimit, OneAtATimeByAddress, RateAsConcurrencyLimit
 from regsys.threepids.changes import ThreepidWriter
 from regsys.web import (
     account,

@@ -8,9 +8,9 @@ import attr
 
 from regsys.config import Rate
 from regsys.interfaces.internal import IBucketStore, ILimiter, ILocalLimiter
+from regsys.limits.rate import AddressBuckets, LeakyBuckets
+from regsys.limits.shared import BucketsOf, SharedLimiter
 from regsys.model.networks import WHOLE_SITE
-from regsys.rate_limit import AddressBuckets, LeakyBuckets
-from regsys.shared_limits import BucketsOf, SharedLimiter
 from regsys.wiring.process import Process
 
 

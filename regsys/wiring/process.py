@@ -15,12 +15,12 @@ from twisted.logger import Logger
 from regsys.config import Config, DatabaseConfig
 from regsys.credentials.hashing import LEAST_WAITING, WAITING, HashingPool, HashingThreads
 from regsys.interfaces.internal import IBucketStore
+from regsys.limits.shared import CircuitBreaker
 from regsys.metrics import Metrics
 from regsys.outbound import redis
 from regsys.outbound.guarded import own_resolver
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.master import Master
-from regsys.shared_limits import CircuitBreaker
 from regsys.storage import migrations
 from regsys.storage.database import Database, Transaction
 from regsys.storage.dialects import Dialect, PostgreSQL, SQLite

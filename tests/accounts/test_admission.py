@@ -14,9 +14,9 @@ from regsys.accounts.admission import Admission, NoBlocking
 from regsys.callbacks import SpamChecks, ThreepidChanges, ThreepidRules
 from regsys.errors import Forbidden, LimitExceeded, ThreepidDenied, Unavailable
 from regsys.interfaces import IBlocking, Verdict
+from regsys.limits.rate import LeakyBuckets
 from regsys.model import Client, Registration, Threepid
 from regsys.model.networks import address_key
-from regsys.rate_limit import LeakyBuckets
 from regsys.testing import provides
 
 ADDRESS, NEIGHBOUR, STRANGER = "2001:db8::1", "2001:db8::2", "192.0.2.1"

@@ -17,9 +17,9 @@ from regsys.testing import (
     memory_process,
 )
 from regsys.wiring import embedded
+from tests.metrics.test_metrics import value
 from tests.support.case import PASSWORD, SystemCase
 from tests.support.client import Client
-from tests.test_metrics import value
 
 LOBBY, NEWS = "#lobby:test.example", "#news:test.example"
 ALICE, BOB = UserID("alice", "test.example"), UserID("bob", "test.example")

@@ -9,9 +9,9 @@ from zope.interface import implementer
 
 from regsys.errors import LimitExceeded
 from regsys.interfaces.internal import IBucketStore, ILimiter, ILocalLimiter
+from regsys.limits.shared import BucketsOf, SharedLimiter
 from regsys.model.buckets import Bucket
 from regsys.model.networks import address_key
-from regsys.shared_limits import BucketsOf, SharedLimiter
 from regsys.testing.contracts.case import Contract, together
 from regsys.testing.provides import provides
 

@@ -15,9 +15,9 @@ from twisted.trial.unittest import TestCase
 from regsys import http
 from regsys.config import MasterConfig, TLSFiles, WorkerConfig
 from regsys.errors import Unavailable
-from regsys.listening import tls_context
 from regsys.model import Secret
 from regsys.outbound.master import Master
+from regsys.processes.listening import tls_context
 from regsys.testing.contracts.case import user
 from tests.accounts.test_writer import OwnWriter
 from tests.contracts.writer import Aftercare, logins, new_account

@@ -13,8 +13,8 @@ from twisted.trial.unittest import TestCase
 from regsys import deadlines
 from regsys.errors import Unavailable
 from regsys.interfaces.internal import IBucketStore, IExpiring
+from regsys.limits.shared import CircuitBreaker
 from regsys.model.buckets import Bucket
-from regsys.shared_limits import CircuitBreaker
 from regsys.storage import rate_limits
 from regsys.storage.database import Database
 from regsys.storage.dialects import PostgreSQL

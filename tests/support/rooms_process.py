@@ -12,7 +12,7 @@ from twisted.internet.task import deferLater
 from regsys import logs, wiring
 from regsys.config import load
 from regsys.model import FoundRoom
-from regsys.service import serve
+from regsys.processes.service import serve
 from tests.support.folder_rooms import FolderRooms
 
 # How long a look-up of a room takes: long enough for all concurrent look-ups to find none.

@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import LimitExceeded, Unavailable, ValidationRefused
+from regsys.limits.rate import LeakyBuckets
 from regsys.model import Client
-from regsys.rate_limit import LeakyBuckets
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.validation_tokens import no_such_validation
 

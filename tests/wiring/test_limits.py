@@ -18,12 +18,12 @@ from regsys.outbound import redis as redis_store
 from regsys.testing import config, memory_process
 from regsys.wiring import limits
 from regsys.wiring.process import open_process, prepare
+from tests.limits.test_shared import Store
 from tests.support import redis
 from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import Client
 from tests.support.databases import sqlite_file
 from tests.support.patience import PATIENCE_S
-from tests.test_shared_limits import Store
 
 
 class SharedCase(SystemCase):

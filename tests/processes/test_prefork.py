@@ -14,12 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.patience import PATIENCE_S, until
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # The parent prints what it is asked to do, and its log; a child ends when its place is readable.
 PROGRAM = """
 import os, select, signal, sys, time
 from twisted.logger import Logger, formatEvent
-from regsys import prefork
+from regsys.processes import prefork
 
 prefork.FIRST_WAIT_S, prefork.END_S, prefork.FAILING_S = {first_wait_s}, {end_s}, {failing_s}
 

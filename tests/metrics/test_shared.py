@@ -11,8 +11,8 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.metrics import HELD_BY_PROCESS, Metrics
+from regsys.metrics.shared import HALF, SharedMetrics, Slot
 from regsys.model.jobs import Backlog
-from regsys.shared_metrics import HALF, SharedMetrics, Slot
 
 LABELS = {"medium": "email", "reason": "register", "attempt": "1"}
 

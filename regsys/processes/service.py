@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from regsys import http, listening, pid_file
+from regsys import http
 from regsys.config import Config, LimitsConfig, Listener
 from regsys.http.connections import (
     MOST_CONNECTIONS,
@@ -28,7 +28,8 @@ from regsys.http.connections import (
     counted_by_address,
     most_connections,
 )
-from regsys.listening import Bound, Port
+from regsys.processes import listening, pid_file
+from regsys.processes.listening import Bound, Port
 from regsys.web.operations import exposition
 from regsys.wiring.subsystem import Subsystem
 

@@ -12,9 +12,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys import listening, service
 from regsys.config import Listener
-from regsys.listening import AFTER_YOU_S, NO_DESCRIPTOR_S, CannotListen, Port, Shares
+from regsys.processes import listening, service
+from regsys.processes.listening import AFTER_YOU_S, NO_DESCRIPTOR_S, CannotListen, Port, Shares
 from regsys.testing import config, standalone
 
 

@@ -13,10 +13,10 @@ from zope.interface import implementer
 
 from regsys.errors import LimitExceeded, Unavailable
 from regsys.interfaces.internal import IBucketStore, ILimiter
+from regsys.limits.rate import LeakyBuckets
+from regsys.limits.shared import RETRY_S, BucketsOf, CircuitBreaker, SharedLimiter
 from regsys.model.buckets import Bucket
 from regsys.model.networks import address_key
-from regsys.rate_limit import LeakyBuckets
-from regsys.shared_limits import RETRY_S, BucketsOf, CircuitBreaker, SharedLimiter
 from regsys.testing.provides import provides
 
 

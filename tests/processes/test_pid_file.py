@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys import pid_file
+from regsys.processes import pid_file
 
 
 class PidFileTests(SynchronousTestCase):

@@ -1,0 +1,1 @@
+"""The processes of ``regsys serve``: what each serves, and the parent of several."""
