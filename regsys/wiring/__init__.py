@@ -67,20 +67,10 @@ def standalone(
     one that the configuration names is prepared and opened, which blocks: call this before the
     reactor runs.
     """
+    brought = EmbeddersParts.of("standalone", config, clock, deadline_s)
     _check_main("standalone", config)
-    made = OwnAccounts.checked(
-        "standalone",
-        config,
-        clock,
-        rooms=rooms,
-        directory=directory,
-        blocking=blocking,
-        services=services,
-        signer=signer,
-        process=process,
-        hooks=hooks,
-        deadline_s=deadline_s,
-    )
+    given = brought.given(process, hooks, rooms, directory, blocking, services, signer)
+    made = OwnAccounts.of(given)
     parts, stores, active = made.parts, made.stores, made.active
     planners, consents = made.planned.planners, made.consents
     metrics = parts.process.metrics
@@ -123,24 +113,14 @@ def worker(
     those of ``standalone``: give what the master has been given. A worker runs no jobs: the master
     does. ValueError for a main process's configuration.
     """
-    if getattr(config, "worker", None) is None:
+    brought = EmbeddersParts.of("worker", config, clock, deadline_s)
+    if config.worker is None:
         raise ValueError(
             "worker(config): this is a main process's configuration, without worker_app: load the"
             " worker's file after the main one, or use regsys.standalone"
         )
-    made = OwnAccounts.checked(
-        "worker",
-        config,
-        clock,
-        rooms=rooms,
-        directory=directory,
-        blocking=blocking,
-        services=services,
-        signer=signer,
-        process=process,
-        hooks=hooks,
-        deadline_s=deadline_s,
-    )
+    given = brought.given(process, hooks, rooms, directory, blocking, services, signer)
+    made = OwnAccounts.of(given)
     return assemble(
         made.parts,
         made.stores,
@@ -159,7 +139,7 @@ def of_process(config: Config, clock: Any, process: Optional[Process] = None) ->
 
 
 def _check_main(function: str, config: Config) -> None:
-    if getattr(config, "worker", None) is not None:
+    if config.worker is not None:
         raise ValueError(
             f"{function}(config): this is a worker's configuration (worker_app): use regsys.worker"
         )
@@ -203,22 +183,17 @@ def embedded(
     cancelled: a client gets a 503, a job is retried. A call for a client ends with the client's
     request at the latest. TypeError names the argument that cannot be used.
     """
+    brought = EmbeddersParts.of("embedded", config, clock, deadline_s)
     _check_main("embedded", config)
-    given = EmbeddersParts.of("embedded", config, clock, deadline_s)
-    store = given.required("store", IAccountStore, store)
-    devices = given.required("devices", IDevices, devices)
-    auth = given.required("auth", IAuth, auth)
-    users = given.optional("users", IUserLookup, users)
-    threepids = given.optional("threepids", IThreepidStore, threepids)
-    rooms = given.optional("rooms", IRooms, rooms)
-    pushers = given.optional("pushers", IPushers, pushers)
-    directory = given.optional("directory", IUserDirectory, directory)
-    active_users = given.optional("active_users", IMonthlyActiveUsers, active_users)
-    blocking = given.optional("blocking", IBlocking, blocking)
-    services = given.optional("services", IAppservices, services)
-    signer = given.optional("signer", IRequestSigner, signer)
-    process, hooks = given.process(process), given.hooks(hooks)
-    parts = Parts.from_config(config, clock, process, hooks, services, signer)
+    store = brought.required("store", IAccountStore, store)
+    devices = brought.required("devices", IDevices, devices)
+    auth = brought.required("auth", IAuth, auth)
+    users = brought.optional("users", IUserLookup, users)
+    threepids = brought.optional("threepids", IThreepidStore, threepids)
+    pushers = brought.optional("pushers", IPushers, pushers)
+    active_users = brought.optional("active_users", IMonthlyActiveUsers, active_users)
+    given = brought.given(process, hooks, rooms, directory, blocking, services, signer)
+    parts = Parts.of(given)
     metrics = parts.process.metrics
     addresses = None
     if threepids is not None:
@@ -229,11 +204,11 @@ def embedded(
         auth=auth,
         users=users,
         addresses=addresses,
-        rooms=rooms or parts.rooms,
+        rooms=given.rooms or parts.rooms,
         pushers=pushers,
         active_users=active_users,
-        directory=directory,
-        blocking=blocking,
+        directory=given.directory,
+        blocking=given.blocking,
     )
     activity.warn_embedder(parts)
     planned = registration_jobs(parts, stores)

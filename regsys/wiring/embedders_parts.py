@@ -7,14 +7,24 @@ from typing import Any, Optional, TypeVar
 
 import attr
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import Interface
 from zope.interface.interface import Method
 
 from regsys import deadlines
+from regsys.config import Config
 from regsys.errors import Unavailable
-from regsys.interfaces import IFollower, ISmsSender, IStage, IValidationMails
+from regsys.interfaces import (
+    IAppservices,
+    IBlocking,
+    IFollower,
+    IRequestSigner,
+    IRooms,
+    ISmsSender,
+    IStage,
+    IUserDirectory,
+    IValidationMails,
+)
 from regsys.wiring import arguments
 from regsys.wiring.process import Process
 from regsys.wiring.stand_ins import Call, answer_of, stand_in
@@ -26,23 +36,62 @@ T = TypeVar("T")
 log = Logger()
 
 
+@attr.frozen(kw_only=True)
+class Given:
+    """What every way to run may be given, checked. If ``process`` is None, the configured one is to
+    be opened; what else is None has not been given."""
+
+    config: Config
+    clock: Any
+    process: Optional[Process]
+    hooks: Hooks
+    rooms: Optional[IRooms]
+    directory: Optional[IUserDirectory]
+    blocking: Optional[IBlocking]
+    services: Optional[IAppservices]
+    signer: Optional[IRequestSigner]
+
+
 @attr.frozen
 class EmbeddersParts:
     """What an embedder passes to ``function``. Each part that is taken by ``required``,
-    ``optional`` or ``hooks`` is checked (TypeError), and returned with a deadline of ``deadline_s``
+    ``optional`` or ``given`` is checked (TypeError), and returned with a deadline of ``deadline_s``
     for each call of a method that is awaited."""
 
     function: str
-    clock: IReactorTime
+    config: Config
+    clock: Any
     deadline_s: float
 
     @classmethod
-    def of(cls, function: str, config: object, clock: Any, deadline_s: float) -> EmbeddersParts:
+    def of(cls, function: str, config: Config, clock: Any, deadline_s: float) -> EmbeddersParts:
         """The parts of this call, whose first arguments are checked."""
         arguments.check_config(function, config)
         arguments.check_clock(function, clock, arguments.MEMORY_PROCESS)
         arguments.check_deadline(function, deadline_s)
-        return cls(function, clock, deadline_s)
+        return cls(function, config, clock, deadline_s)
+
+    def given(
+        self,
+        process: Optional[Process],
+        hooks: Optional[Hooks],
+        rooms: Optional[IRooms],
+        directory: Optional[IUserDirectory],
+        blocking: Optional[IBlocking],
+        services: Optional[IAppservices],
+        signer: Optional[IRequestSigner],
+    ) -> Given:
+        return Given(
+            config=self.config,
+            clock=self.clock,
+            process=self._process(process),
+            hooks=self._hooks(hooks),
+            rooms=self.optional("rooms", IRooms, rooms),
+            directory=self.optional("directory", IUserDirectory, directory),
+            blocking=self.optional("blocking", IBlocking, blocking),
+            services=self.optional("services", IAppservices, services),
+            signer=self.optional("signer", IRequestSigner, signer),
+        )
 
     def required(self, name: str, interface: type[Interface], part: T) -> T:
         argument = f"{self.function}({name}=…)"
@@ -52,7 +101,7 @@ class EmbeddersParts:
     def optional(self, name: str, interface: type[Interface], part: Optional[T]) -> Optional[T]:
         return None if part is None else self.required(name, interface, part)
 
-    def process(self, given: Optional[Process]) -> Optional[Process]:
+    def _process(self, given: Optional[Process]) -> Optional[Process]:
         if given is None:
             arguments.check_reactor(self.function, self.clock)
         else:
@@ -60,7 +109,7 @@ class EmbeddersParts:
             arguments.check_made_by(maker, argument, Process, given)
         return given
 
-    def hooks(self, given: Optional[Hooks]) -> Hooks:
+    def _hooks(self, given: Optional[Hooks]) -> Hooks:
         """The parts that are in these hooks have been checked."""
         if given is None:
             return new_hooks(self.clock)

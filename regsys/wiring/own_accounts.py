@@ -3,23 +3,17 @@ writer."""
 
 from __future__ import annotations
 
-from typing import Any, Optional
-
 import attr
 
-from regsys.config import Config
 from regsys.consent import Consents
 from regsys.credentials.access_tokens import TokenAuth
-from regsys.interfaces import IAppservices, IBlocking, IRequestSigner, IRooms, IUserDirectory
 from regsys.wiring import accounts
 from regsys.wiring import threepids as threepid_wiring
 from regsys.wiring.activity import ActivityParts
-from regsys.wiring.embedders_parts import EmbeddersParts
+from regsys.wiring.embedders_parts import Given
 from regsys.wiring.jobs import RegistrationJobs, registration_jobs
 from regsys.wiring.parts import Parts
-from regsys.wiring.process import Process
 from regsys.wiring.stores import AccountStores, OwnTables
-from regsys.wiring.subsystem import Hooks
 
 
 @attr.frozen(kw_only=True)
@@ -32,30 +26,8 @@ class OwnAccounts:
     consents: Consents
 
     @classmethod
-    def checked(
-        cls,
-        function: str,
-        config: Config,
-        clock: Any,
-        *,
-        rooms: Optional[IRooms],
-        directory: Optional[IUserDirectory],
-        blocking: Optional[IBlocking],
-        services: Optional[IAppservices],
-        signer: Optional[IRequestSigner],
-        process: Optional[Process],
-        hooks: Optional[Hooks],
-        deadline_s: float,
-    ) -> OwnAccounts:
-        """Of what an embedder has passed to ``function``, which is checked."""
-        given = EmbeddersParts.of(function, config, clock, deadline_s)
-        rooms = given.optional("rooms", IRooms, rooms)
-        directory = given.optional("directory", IUserDirectory, directory)
-        blocking = given.optional("blocking", IBlocking, blocking)
-        services = given.optional("services", IAppservices, services)
-        signer = given.optional("signer", IRequestSigner, signer)
-        process, all_hooks = given.process(process), given.hooks(hooks)
-        parts = Parts.from_config(config, clock, process, all_hooks, services, signer)
+    def of(cls, given: Given) -> OwnAccounts:
+        parts, clock = Parts.of(given), given.clock
         own = OwnTables.in_database(parts.process.database, clock)
         active = ActivityParts.of_own_accounts(parts)
         auth = TokenAuth(logins=own.devices, accounts=own.users, guests=parts.guests, clock=clock)
@@ -64,11 +36,11 @@ class OwnAccounts:
             auth=active.auth(auth),
             users=own.users,
             addresses=threepid_wiring.writer(parts, own.threepids),
-            rooms=rooms or parts.rooms,
+            rooms=given.rooms or parts.rooms,
             pushers=own.pushers,
             active_users=active.users,
-            directory=directory,
-            blocking=blocking,
+            directory=given.directory,
+            blocking=given.blocking,
             elsewhere=parts.homeserver_accounts,
             own=own,
         )

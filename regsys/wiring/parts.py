@@ -9,7 +9,7 @@ import attr
 from regsys.appservices.namespaces import Appservices
 from regsys.config import Config
 from regsys.credentials.access_tokens import GuestTokens, Logins
-from regsys.interfaces import IAppservices, IRequestSigner, IRooms
+from regsys.interfaces import IAppservices, IRooms
 from regsys.jobs import HeldJobs
 from regsys.model.networks import address_key
 from regsys.outbound.homeserver import Homeserver
@@ -21,6 +21,7 @@ from regsys.threepids.addresses import AllowedThreepids
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.domains import EmailDomains
 from regsys.threepids.identity_server_unbinding import Unbinder
+from regsys.wiring.embedders_parts import Given
 from regsys.wiring.limits import Limits
 from regsys.wiring.process import Process, open_process, prepare
 from regsys.wiring.stores import Stores
@@ -50,16 +51,10 @@ class Parts:
     validation_attempts: ValidationAttempts
 
     @classmethod
-    def from_config(
-        cls,
-        config: Config,
-        clock: Any,
-        process: Optional[Process],
-        hooks: Hooks,
-        services: Optional[IAppservices],
-        signer: Optional[IRequestSigner],
-    ) -> Parts:
-        """If ``process`` is None, the configured one is prepared and opened, which blocks."""
+    def of(cls, given: Given) -> Parts:
+        """If no process is given, the configured one is prepared and opened, which blocks."""
+        config, clock, hooks = given.config, given.clock, given.hooks
+        process, services = given.process, given.services
         if process is None:
             _, secret = prepare(config)
             if config.worker is not None or config.replication_secret is not None:
@@ -87,7 +82,7 @@ class Parts:
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
             held_jobs=held_jobs,
-            unbinder=_unbinder(config, clock, process, signer, hooks, stores, held_jobs),
+            unbinder=_unbinder(given, process, stores, held_jobs),
             phone_server=_phone_server(config, clock, process),
             threepid_rules=EmailDomains.load(
                 AllowedThreepids(callbacks=hooks.threepids, allowed=config.threepids.allowed),
@@ -131,27 +126,19 @@ def _phone_server(config: Config, clock: Any, process: Process) -> Optional[Iden
     return IdentityServer(url=url, http=process.http.apart(), clock=clock)
 
 
-def _unbinder(
-    config: Config,
-    clock: Any,
-    process: Process,
-    signer: Optional[IRequestSigner],
-    hooks: Hooks,
-    stores: Stores,
-    held_jobs: HeldJobs,
-) -> Unbinder:
+def _unbinder(given: Given, process: Process, stores: Stores, held_jobs: HeldJobs) -> Unbinder:
     """What asks the identity servers that clients name, and unbinds addresses there."""
     servers = IdentityServers(
-        config=config.identity_servers,
+        config=given.config.identity_servers,
         http=process.http.apart(),
         guarded=process.guarded_http,
-        signer=signer,
+        signer=given.signer,
     )
     return Unbinder(
         store=stores.bindings,
         servers=servers,
-        changes=hooks.binding_changes,
+        changes=given.hooks.binding_changes,
         jobs=stores.jobs,
         start_jobs=held_jobs.put,
-        clock=clock,
+        clock=given.clock,
     )
