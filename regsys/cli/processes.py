@@ -1,7 +1,7 @@
 """``regsys serve --processes N``: several processes that share the listeners (docs/workers.md).
 
-The parent checks, migrates and binds; it never imports a reactor, since it forks. Each child is a
-service of its own, over the same database.
+The parent checks, migrates and binds; it never imports a reactor, since it forks. What the children
+share is decided in ``wiring/siblings.py``.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ from typing import Any, Sequence
 
 import attr
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from regsys import logs, wiring
+from regsys import logs
 from regsys.config import Config, ConfigError
-from regsys.config.listeners import METRICS
-from regsys.metrics.shared import PUBLISH_S, SharedMetrics, Slot
 from regsys.processes import listening, pid_file
 from regsys.processes.listening import Bound, Shares
 from regsys.processes.prefork import Place, Prefork
 from regsys.processes.service import Service
-from regsys.wiring.process import CannotStart, open_process, prepare
+from regsys.wiring.process import CannotStart
+from regsys.wiring.siblings import Siblings
 
 log = Logger()
 
@@ -35,14 +33,11 @@ log = Logger()
 def serve(config: Config, count: int, introduction: str) -> int:
     """Serve in ``count`` processes until a signal; returns the exit status. What is said once they
     all serve is the same as that of one process."""
-    _check(config)
-    config = config.of_several_processes()
-    _, secret = prepare(config, lambda text: print(f"regsys: {text}", file=sys.stderr, flush=True))
+    _check_log(config)
+    tell = lambda text: print(f"regsys: {text}", file=sys.stderr, flush=True)  # noqa: E731
     shared = _Shared(
-        config=config,
-        secret=secret,
+        siblings=Siblings.prepared(config, count, tell),
         bound=listening.bind(config.listeners),
-        slots=[Slot() for _ in range(count)],
         shares=Shares(count),
     )
     parent = Prefork(
@@ -62,15 +57,8 @@ def serve(config: Config, count: int, introduction: str) -> int:
             pid_file.remove(config.pid_file)
 
 
-def _check(config: Config) -> None:
-    """Raise ConfigError for what only one process can use."""
-    if config.database.engine == "sqlite":
-        raise ConfigError(
-            [
-                "--processes: an SQLite file serves one process alone — use PostgreSQL, or leave"
-                " --processes out"
-            ]
-        )
+def _check_log(config: Config) -> None:
+    """Raise ConfigError for a log that only one process can write."""
     if config.log_config is None:
         return
     for name in logs.LogFile.load(config.log_config).rotating:
@@ -85,8 +73,9 @@ def _check(config: Config) -> None:
 
 
 def _ready(shared: _Shared, introduction: str) -> None:
-    if shared.config.pid_file is not None:
-        pid_file.write(shared.config.pid_file)
+    path = shared.siblings.config.pid_file
+    if path is not None:
+        pid_file.write(path)
     print(introduction, file=sys.stderr, flush=True)
     print(f"regsys is ready: {' '.join(listening.addresses(shared.bound))}", flush=True)
 
@@ -95,10 +84,8 @@ def _ready(shared: _Shared, introduction: str) -> None:
 class _Shared:
     """What all processes have from their parent."""
 
-    config: Config
-    secret: bytes = attr.field(repr=False)
+    siblings: Siblings
     bound: Sequence[Bound]
-    slots: Sequence[Slot]
     shares: Shares
 
     def close(self) -> None:
@@ -122,27 +109,21 @@ class _Shared:
 
         # The common type of all reactors lacks most of what they can do.
         reactor: Any = imported
-        config = attr.evolve(self.config, pid_file=None)
+        config = attr.evolve(self.siblings.config, pid_file=None)
         logs.begin(config.log_config, config.server_name, place.number)
         if place.replaces:
             log.warn("this process replaces one that {how}", how=place.replaces)
-        process = open_process(config, reactor, self.secret, processes=len(self.slots))
-        subsystem = wiring.of_process(config, reactor, process)
-        metrics = SharedMetrics(process.metrics.registry, self.slots, place.number - 1)
         service = Service(
             config,
-            subsystem,
+            self.siblings.subsystem(reactor, place.number),
             reactor,
             lambda service: place.ready(),
             bound=self.bound,
             goes_first=partial(self.shares.goes_first, place.number - 1),
-            metrics=metrics,
         )
         # The parent may be told to end by the same signal: whichever tells this process first.
         signal.signal(signal.SIGTERM, lambda number, frame: reactor.callFromThread(service.end))
         reactor.addReader(_ParentsEnd(place, service))
-        if any(METRICS in listener.resources for listener in config.listeners):
-            LoopingCall(metrics.publish).start(PUBLISH_S)
         return service.run_until_ended()
 
 

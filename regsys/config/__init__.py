@@ -145,13 +145,6 @@ class Config:
     unused: tuple[str, ...]
     warnings: tuple[str, ...]
 
-    def of_several_processes(self) -> Config:
-        """The same for a process that is one of several: they share their limits if they share a
-        PostgreSQL or a Redis, unless the file says that they do not."""
-        if self.limits.shared is not None or self.database.engine != "postgres":
-            return self
-        return attr.evolve(self, limits=attr.evolve(self.limits, shared=True))
-
 
 def load(paths: Sequence[str], *, makes_files: bool = True) -> Config:
     """The configuration in these files and in the ``*.yaml`` files of these directories. A later

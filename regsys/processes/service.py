@@ -12,7 +12,6 @@ import sys
 import threading
 from typing import Any, Callable, Optional, Sequence
 
-from prometheus_client.registry import Collector
 from twisted.application import service
 from twisted.internet import defer
 from twisted.internet.interfaces import IReactorTime
@@ -56,8 +55,7 @@ class Service(service.Service):
     ``ready`` is called once it serves. ``ended``: it has stopped, and all calls and threads have
     ended. ``bound``: the sockets of the listeners, if another process has bound them, and removes
     their files; if None, this one does. ``goes_first``: of several processes that share them,
-    whether this one, which has so many connections, should take the next. ``metrics``: what
-    /metrics shows; if None, this process's.
+    whether this one, which has so many connections, should take the next.
     """
 
     def __init__(
@@ -68,14 +66,13 @@ class Service(service.Service):
         ready: Callable[[Service], None],
         bound: Optional[Sequence[Bound]] = None,
         goes_first: Callable[[int], bool] = lambda connections: True,
-        metrics: Optional[Collector] = None,
     ) -> None:
         self._config = config
         self._ready = ready
         # Neither are among the subsystem's own endpoints: an embedder that mounts all of those
         # would expose them to clients.
         self._subsystem = subsystem.having(
-            exposition(metrics or subsystem.process.metrics.registry), *subsystem.for_workers
+            exposition(subsystem.process.exposed), *subsystem.for_workers
         )
         self._reactor = reactor
         self._connections = Connections.within(MOST_CONNECTIONS, reactor.seconds)

@@ -57,8 +57,6 @@ class Parts:
         process, services = given.process, given.services
         if process is None:
             _, secret = prepare(config)
-            if config.worker is not None or config.replication_secret is not None:
-                config = config.of_several_processes()
             process = open_process(config, clock, secret)
         if services is None:
             services = Appservices.from_services(config.appservices, config.server_name)

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, Callable, Iterator, Optional, Sequence
 
 import attr
+from prometheus_client.registry import Collector
 from twisted.logger import Logger
 
 from regsys.config import Config, DatabaseConfig
@@ -40,6 +41,7 @@ class Process:
     """``macaroon_secret`` is the key of guest tokens and of the random part of all other tokens
     (contract B4).
 
+    ``exposed`` is what /metrics shows: ``metrics``, or the sum of several processes'.
     ``buckets`` are those of limits that several processes share; None if this one counts by itself.
     ``master`` is the connection of a worker to its master; None for a main process. ``http`` asks
     other servers, such as a captcha's (each service by a client ``apart``);
@@ -56,10 +58,15 @@ class Process:
     buckets: Optional[IBucketStore] = None
     master: Optional[Master] = None
     metrics: Metrics = attr.field(factory=Metrics)
+    exposed: Collector = attr.field()
     seconds: Callable[[], float] = time.monotonic
     start: Callable[[], None] = lambda: None
     stop: Callable[[], None] = lambda: None
     refuse_hashes: Callable[[], None] = lambda: None
+
+    @exposed.default
+    def _own(self) -> Collector:
+        return self.metrics.registry
 
 
 def dialect(config: DatabaseConfig) -> Dialect:
@@ -149,7 +156,8 @@ def open_process(
     config: Config, reactor: Any, macaroon_secret: bytes, processes: int = 1
 ) -> Process:
     """A pool of connections to the database, which ``prepare`` has prepared, and of niced threads
-    for hashing. ``processes``: how many share this machine's cores. Raises CannotStart."""
+    for hashing. ``processes``: how many share this machine's cores, and their limits. Raises
+    CannotStart."""
     metrics = Metrics()
     chosen = dialect(config.database)
     with cannot_start(chosen, "the database cannot be opened"):
@@ -160,7 +168,7 @@ def open_process(
     threads = HashingThreads(reactor, processes=processes)
     hasher = hashing_pool(config, threads.run, threads.size, processes=processes)
     metrics.hashes_waiting.set_function(lambda: hasher.waiting)
-    place, buckets = _buckets(config, database, reactor, metrics)
+    place, buckets = _buckets(config, database, reactor, metrics, processes)
 
     def start() -> None:
         threads.start()
@@ -194,13 +202,22 @@ def open_process(
     )
 
 
+def counts_together(config: Config, processes: int) -> bool:
+    """Whether limits are counted in PostgreSQL: as the file says, else if this process knows itself
+    to be one of several."""
+    if config.limits.shared is not None:
+        return config.limits.shared
+    is_replicated = config.worker is not None or config.replication_secret is not None
+    return config.database.engine == "postgres" and (processes > 1 or is_replicated)
+
+
 def _buckets(
-    config: Config, database: Database, reactor: Any, metrics: Metrics
+    config: Config, database: Database, reactor: Any, metrics: Metrics, processes: int
 ) -> tuple[str, Optional[IBucketStore]]:
     """Where limits are counted, in a word for the operator, and the store if it is shared. Raises
     CannotStart."""
     store: IBucketStore
-    if config.redis is None and not config.limits.shared:
+    if config.redis is None and not counts_together(config, processes):
         metrics.limits_counted_in("this process")
         return "this process", None
     if config.redis is not None:

@@ -108,15 +108,3 @@ class SharedTests(ConfigCase):
         options = {"database": SQLITE, "regsys": {"shared_limits": True}}
         self.assertProblem(options, "regsys.shared_limits: ", "SQLite")
         self.parse({**options, "redis": ON})
-
-    def test_severalProcesses(self) -> None:
-        """A process that is one of several shares its limits over PostgreSQL, unless the file says
-        that it does not."""
-        for database, value, expected in (
-            (POSTGRES, None, True),
-            (POSTGRES, False, False),
-            (SQLITE, None, None),
-        ):
-            options = {"database": database, "regsys": {"shared_limits": value}}
-            config = self.parse(options).of_several_processes()
-            self.assertIs(config.limits.shared, expected)

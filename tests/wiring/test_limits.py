@@ -17,7 +17,8 @@ from regsys.model.buckets import Bucket
 from regsys.outbound import redis as redis_store
 from regsys.testing import config, memory_process
 from regsys.wiring import limits
-from regsys.wiring.process import open_process, prepare
+from regsys.wiring.process import counts_together, open_process, prepare
+from tests.config.test_workers import POSTGRES, WORKER
 from tests.limits.test_shared import Store
 from tests.support import redis
 from tests.support.case import DUMMY, PASSWORD, SystemCase
@@ -104,6 +105,21 @@ class SharedLimitTests(SharedCase):
 
 
 class ProcessTests(TestCase):
+    def test_oneOfSeveral(self) -> None:
+        """A process that knows itself to be one of several counts its limits in the PostgreSQL that
+        they share, unless the file says that it does not."""
+        sqlite = {"name": "sqlite3", "args": {"database": "a.db"}}
+        for options, processes, expected in (
+            ({"database": POSTGRES}, 1, False),
+            ({"database": POSTGRES}, 2, True),
+            ({"database": POSTGRES, "worker_replication_secret": "secret"}, 1, True),
+            (WORKER, 1, True),
+            ({**WORKER, "regsys": {"shared_limits": False}}, 2, False),
+            ({"database": POSTGRES, "regsys": {"shared_limits": True}}, 1, True),
+            ({"database": sqlite, "worker_replication_secret": "secret"}, 1, False),
+        ):
+            self.assertIs(counts_together(config(**options), processes), expected, options)
+
     async def test_redis(self) -> None:
         """The log and the metrics say where the limits of a process are counted; when the process
         stops, it closes its connection."""
