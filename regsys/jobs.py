@@ -126,26 +126,20 @@ class JobRunner:
         if released:
             self._follow(self._release(released), "releasing jobs")
 
-    async def run_due(self) -> int:
-        """Claim what is due, as far as there are places, run it, and wait for its end; returns how
-        many jobs there were."""
-        begun = await self._claim(self._free(self._handlers))
-        await DeferredList(begun)
-        return len(begun)
-
     def _free(self, kinds: Iterable[str]) -> Mapping[str, int]:
         """How many places are free for each of these kinds, without those that have none."""
         free = {kind: PLACES - self._running[kind] for kind in kinds}
         return {kind: count for kind, count in free.items() if count > 0}
 
-    async def _claim(self, places: Mapping[str, int]) -> list[Deferred[None]]:
+    async def _claim(self, places: Mapping[str, int]) -> None:
         """Begin what is due. A kind with fewer jobs than places has no more."""
         jobs = await self._store.claim(places, clock.now_ms(self._clock), JOB_LEASE_MS)
         found = Counter(job.kind for job in jobs)
         for kind, count in places.items():
             if found[kind] < count:
                 self._may_have_more.discard(kind)
-        return [self._begin(job) for job in jobs]
+        for job in jobs:
+            self._begin(job)
 
     async def _fill(self) -> None:
         """Claim as long as some kind has both free places and, perhaps, due jobs. A call while
@@ -192,14 +186,14 @@ class JobRunner:
         running.addErrback(lambda failure: log.failure("{what}", failure, what=what))
         return running.addCallback(ended)
 
-    def _begin(self, job: Job) -> Deferred[None]:
+    def _begin(self, job: Job) -> None:
         self._running[job.kind] += 1
 
         def ended(result: None) -> None:
             self._running[job.kind] -= 1
             self._fill_again(job.kind)
 
-        return self._follow(self._run(job), f"job {job.kind}").addCallback(ended)
+        self._follow(self._run(job), f"job {job.kind}").addCallback(ended)
 
     def _fill_again(self, kind: str) -> None:
         """Look for more of this kind, if there may be more."""

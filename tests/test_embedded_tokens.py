@@ -15,6 +15,7 @@ from regsys.model import JOB_LEASE_MS, NewAccount, Requester, Secret, UserID
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process
 from regsys.testing.contracts.case import NOW_MS
 from tests.support.client import Answer, Client
+from tests.support.due_jobs import run_due
 
 STAGE = "m.login.registration_token"
 ADMIN = "/_synapse/admin/v1/registration_tokens"
@@ -123,5 +124,5 @@ class EmbeddedTokensTests(SynchronousTestCase):
                 self.assertEqual(self.complete(session).status, 200)
             else:
                 self.clock.advance(JOB_LEASE_MS / 1000)
-                self.successResultOf(Deferred.fromCoroutine(self.subsystem.jobs.run_due()))
+                self.successResultOf(Deferred.fromCoroutine(run_due(self.subsystem.jobs)))
             self.assertUses(0, 1, "@alice:test.example")

@@ -16,6 +16,7 @@ from tests.accounts.test_post_registration_jobs import ALICE, Directory
 from tests.doubles.homeserver import AS_TOKEN, HomeserverDouble
 from tests.support.case import SystemCase
 from tests.support.client import Client
+from tests.support.due_jobs import run_due
 from tests.support.log_canaries import watch_for_leaks
 
 BESIDE = {"homeserver": {"url": "http://hs.example", "as_token": AS_TOKEN}}
@@ -42,7 +43,7 @@ class BesideCase(SystemCase):
         """Retry everything that has failed so far."""
         self.failed_jobs.flush()
         self.clock.advance(wait_ms(20) / 1000 * 2)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
         self.settle()
 
 

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.testing.system import SERVER_NAME
 from tests.support.crash import LATER_S, CrashCase, OnPostgreSQL, OnSQLite, Process
+from tests.support.due_jobs import run_due
 from tests.support.folder_rooms import FolderRooms
 
 ROOMS = [f"#{name}:{SERVER_NAME}" for name in ("lobby", "news")]
@@ -55,7 +56,7 @@ class AutoJoinCrashTests(CrashCase):
         if not issued:
             process.register(name)
         process.clock.advance(LATER_S)
-        process.result(process.subsystem.jobs.run_due())
+        process.result(run_due(process.subsystem.jobs))
         users = process.rows("SELECT user_id FROM users")
         self.assertIn(f"@{name}:{SERVER_NAME}", users)
         expected = [f"create {room}" for room in ROOMS]

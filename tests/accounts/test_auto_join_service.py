@@ -20,6 +20,7 @@ from regsys.wiring import embedded
 from tests.metrics.test_metrics import value
 from tests.support.case import PASSWORD, SystemCase
 from tests.support.client import Client
+from tests.support.due_jobs import run_due
 
 LOBBY, NEWS = "#lobby:test.example", "#news:test.example"
 ALICE, BOB = UserID("alice", "test.example"), UserID("bob", "test.example")
@@ -45,7 +46,7 @@ class AutoJoinCase(SystemCase):
         """Let every failed job become due, and retry it."""
         self.failed_jobs.flush()
         self.clock.advance(seconds)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
 
 
 class StandaloneTests(AutoJoinCase):

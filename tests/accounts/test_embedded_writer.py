@@ -20,6 +20,7 @@ from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts.case import NOW_MS, user
 from tests.contracts.writer import StartJobs, WriterContract, new_account
 from tests.support.callbacks import CallbackTests
+from tests.support.due_jobs import run_due
 from tests.support.homeserver import LATER_S, POINTS, Died, Homeserver, failing_at, waiting_at
 from tests.support.values import TOKEN, token
 
@@ -374,7 +375,7 @@ class RefusalTests(TestCase):
         with self.assertRaises(Unavailable):
             await writer.create_account(server.new_account())
         server.clock.advance(LATER_S - 3)
-        await server.process()[1].run_due()
+        await run_due(server.process()[1])
         self.assertEqual(len(await server.rows("SELECT * FROM outcomes")), 1)
         await server.recover()
         await registering.assertAbsent()

@@ -38,6 +38,7 @@ from regsys.wiring import DEADLINE_S, embedded
 from tests.accounts.test_account_json import GUEST, WHOLE
 from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import Client
+from tests.support.due_jobs import run_due
 from tests.support.followers import Ledger
 from tests.support.homeserver import LATER_S, POINTS, Died, Homeserver, failing_at
 
@@ -65,7 +66,7 @@ class FollowerCase(SystemCase):
     def pass_by(self, seconds: float) -> None:
         """Run what is due after so many seconds."""
         self.clock.advance(seconds)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
 
 
 class FactsTests(FollowerCase):
@@ -106,7 +107,7 @@ class FactsTests(FollowerCase):
         facts = {"created_ms": 1, "favourite_colour": "blue"}
         changed = attr.evolve(job, payload={"user_id": str(ALICE), "facts": facts})
         self.wait(self.subsystem.jobs._store.add([changed], self.now_ms))
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
         self.assertEqual(self.ledger.told, [(ALICE, AccountFacts(created_ms=1))])
 
 
@@ -328,7 +329,7 @@ class CrashTests(TestCase):
                 await writer.create_account(new)
             for _ in range(3):
                 server.clock.advance(LATER_S)
-                await server.process(**parts)[1].run_due()
+                await run_due(server.process(**parts)[1])
             made = bool(server.accounts.by_name)
             expected = [(new.user_id, facts_of(new))] if made else []
             self.assertEqual(ledger.told, expected, point)

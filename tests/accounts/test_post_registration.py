@@ -22,6 +22,7 @@ from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, MemoryThre
 from regsys.testing.contracts.case import NOW_MS, account, device, user
 from regsys.testing.database import memory_database
 from regsys.threepids.changes import EmbeddedThreepids, ThreepidWriter
+from tests.support.due_jobs import run_due
 from tests.support.failed_jobs import FailedJobs
 from tests.support.post_registration import post_consent, post_registration
 
@@ -268,7 +269,7 @@ class ConsentTests(PostRegistrationCase):
             decide = NewJob(kind=AFTER_CONSENT, payload={"user_id": str(alice)})
             self.wait(consents.store.record(alice, {policy_name: version}, NOW_MS, [decide]))
         self.clock.advance(61)
-        self.wait(self.runner.run_due())
+        self.wait(run_due(self.runner))
         self.assertEqual(self.admitted, [str(alice)])
 
 

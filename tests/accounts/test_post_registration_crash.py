@@ -20,6 +20,7 @@ from regsys.testing import MemoryPushers
 from regsys.testing.contracts.case import NOW_MS, user
 from regsys.testing.system import SERVER_NAME
 from tests.support.crash import LATER_S, CrashCase, OnPostgreSQL, OnSQLite, Process
+from tests.support.due_jobs import run_due
 from tests.support.homeserver import POINTS, Died, Homeserver, failing_at
 from tests.support.job_kinds import plan_also
 
@@ -104,7 +105,7 @@ class PostRegistrationCrashTests(CrashCase):
 
         def request(process: Process, name: str) -> None:
             process.clock.advance(LATER_S)
-            process.result(process.subsystem.jobs.run_due())
+            process.result(run_due(process.subsystem.jobs))
 
         def retry(process: Process, name: str, issued: set[str]) -> None:
             process.clock.advance(LATER_S)
@@ -182,4 +183,4 @@ class EmbeddedTests(TestCase):
         """A later process, with our part; what it begins runs at once."""
         server.clock.advance(LATER_S)
         _, runner = server.process(planners=pushers, handlers={ADD_PUSHER: pushers.run})
-        await runner.run_due()
+        await run_due(runner)

@@ -27,6 +27,7 @@ from regsys.testing.contracts.case import device
 from tests.support.accounts import THREEPIDS
 from tests.support.case import PASSWORD, SystemCase
 from tests.support.client import V3, Answer
+from tests.support.due_jobs import run_due
 from tests.support.handler import JobPlanners as Greeting
 from tests.support.validations import ALICE as MAIL
 from tests.support.validations import MAILS, EmailValidationCase
@@ -214,7 +215,7 @@ class NewcomersPushersTests(EmailValidationCase):
         self.change(
             "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?)", "j", ADD_PUSHER, payload, 0, 0, 0, None
         )
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
         self.assertEqual(self.rows("SELECT * FROM pushers"), [])
         self.assertEqual(self.counts()["jobs"], 0)
 
@@ -264,7 +265,7 @@ class DirectoryTests(SystemCase):
         self.directory.away = False
         self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.clock.advance(2)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
         self.assertEqual(self.directory.profiles, [(ALICE, "alice")])
 
     def test_goneMeanwhile(self) -> None:
@@ -275,7 +276,7 @@ class DirectoryTests(SystemCase):
         self.directory.away = False
         self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.clock.advance(2)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
         self.assertEqual((self.directory.profiles, self.counts()["jobs"]), ([], 0))
 
     def test_slow(self) -> None:

@@ -21,6 +21,7 @@ from tests.contracts.writer import logins
 from tests.support.accounts import AccountCase
 from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import V3, Client
+from tests.support.due_jobs import run_due
 from tests.support.homeserver import LATER_S, Watched, failing_at
 from tests.threepids.test_phones import PhoneCase
 
@@ -197,7 +198,7 @@ class RecoveredTests(SystemCase):
             answer = self.client.register(auth={**DUMMY, "session": session})
             self.assertEqual(answer.status, status, answer)
             self.clock.advance(LATER_S)
-            self.wait(self.subsystem.jobs.run_due())
+            self.wait(run_due(self.subsystem.jobs))
             counts.append(value(process.metrics, "regsys_registrations_total", **PERSON))
         self.assertEqual(counts, [1, 1])
 

@@ -30,6 +30,7 @@ from tests.client_api import (
 )
 from tests.replication.fixtures import SECRET
 from tests.support.case import SystemCase
+from tests.support.due_jobs import run_due
 from tests.web import test_admin, test_login, test_register
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class RemoteSystem(_SystemCase):
         async def release_and_run(jobs: Any) -> None:
             await release(jobs)
             # The master looks for jobs by itself, every few seconds.
-            await self.master.jobs.run_due()
+            await run_due(self.master.jobs)
 
         self.patch(made.jobs, "_release", release_and_run)
         return made
@@ -104,7 +105,9 @@ class WorkerTests(RemoteSystem, SystemCase):
         self.register()
         ((attempts, kind),) = self.rows("SELECT attempts, kind FROM jobs")
         self.assertEqual((attempts, kind), (1, "auto_join"))
-        self.assertEqual(self.wait(self.subsystem.jobs.run_due()), 0)
+        self.wait(run_due(self.subsystem.jobs))
+        ((attempts,),) = self.rows("SELECT attempts FROM jobs")
+        self.assertEqual(attempts, 1)
 
     def test_names(self) -> None:
         """Names that the worker draws, and a clash at the master."""

@@ -22,6 +22,7 @@ from tests.support import postgres
 from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import V3
 from tests.support.databases import postgres_database
+from tests.support.due_jobs import run_due
 from tests.support.validations import MAILS, REQUEST, STAGE, SUBMIT
 
 NOTIFIED = {**MAILS, "email": {**MAILS["email"], "enable_notifs": True}}
@@ -160,7 +161,7 @@ class ExplainTests(SystemCase):
         self.wait(self.subsystem.consents.accept(UserID("u1", "test.example"), "rules", "1"))
         self.wait(self.subsystem.consents.has_accepted(UserID("u2", "test.example"), "rules", "1"))
         self.bind_and_unbind(UserID("u3", "test.example"))
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
         self.see_and_count_users()
         self.process_backlogs()
 

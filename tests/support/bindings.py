@@ -14,6 +14,7 @@ from regsys.threepids.identity_server_unbinding import RETRY_MS
 from tests.doubles.identity_v2 import TOKEN, IdentityV2Double
 from tests.support.accounts import THREEPIDS, AccountCase
 from tests.support.client import Answer
+from tests.support.due_jobs import run_due
 from tests.support.log_canaries import watch_for_leaks
 from tests.support.validations import ALICE
 
@@ -123,4 +124,4 @@ class BindingCase(AccountCase):
     def run_jobs(self, later_ms: int = RETRY_MS) -> None:
         """Run all jobs that are due by then."""
         self.clock.advance(later_ms / 1000)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))

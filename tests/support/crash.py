@@ -27,6 +27,7 @@ from regsys.wiring.subsystem import Subsystem
 from tests.support import invariants, postgres
 from tests.support.client import V3, Answer, Client
 from tests.support.databases import sqlite_file
+from tests.support.due_jobs import run_due
 from tests.support.faultpoints import DIED, FaultPoints, WatchedDatabase, die_at, in_child
 
 DUMMY = {"type": "m.login.dummy"}
@@ -201,7 +202,7 @@ class CrashCase:
             retry(process, given, issued)
             self.assertEqual(invariants.broken(process.database.pool.connection), {})
             process.clock.advance(LATER_S)
-            process.result(process.subsystem.jobs.run_due())
+            process.result(run_due(process.subsystem.jobs))
             self.assertFollowed(process)
 
     def assertFollowed(self: Any, process: Process) -> None:

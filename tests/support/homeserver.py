@@ -26,6 +26,7 @@ from regsys.testing.contracts.case import NOW_MS
 from regsys.testing.database import memory_database
 from regsys.threepids.changes import EmbeddedThreepids, ThreepidWriter
 from tests.contracts.writer import logins, new_account
+from tests.support.due_jobs import run_due
 from tests.support.failed_jobs import FailedJobs
 from tests.support.post_registration import post_registration
 from tests.support.values import session
@@ -201,7 +202,7 @@ class Homeserver:
     async def recover(self) -> None:
         """A new process takes over the jobs of the others, now that their leases are over."""
         self.clock.advance(LATER_S)
-        await self.process()[1].run_due()
+        await run_due(self.process()[1])
 
     async def rows(self, sql: str) -> Sequence[Any]:
         """Rows of our tables."""

@@ -28,6 +28,7 @@ from regsys.threepids.changes import (
     held_key,
 )
 from tests.support.crash import LATER_S
+from tests.support.due_jobs import run_due
 from tests.support.failed_jobs import FailedJobs
 
 MAIL = Threepid("email", "alice@mail.example", NOW_MS)
@@ -126,13 +127,13 @@ class LocalTests(ChangesCase):
         self.failureResultOf(Deferred.fromCoroutine(asked), ThreepidInUse)
         self.assertIs(self.wait(self.writer.remove(user("alice"), "email", MAIL.address)), False)
         self.clock.advance(LATER_S)
-        self.wait(self.runner.run_due())
+        self.wait(run_due(self.runner))
         self.assertModuleCalls("alice")
         self.assertEqual(self.wait(self.store.owner_of("email", MAIL.address)), user("bob"))
 
     def carry_out(self) -> None:
         self.clock.advance(LATER_S)
-        self.wait(self.runner.run_due())
+        self.wait(run_due(self.runner))
 
     def test_also(self) -> None:
         """A removal's further jobs are written with it, and not without it."""
@@ -184,7 +185,7 @@ class EmbeddedTests(LocalTests):
                 self.failureResultOf(Deferred.fromCoroutine(asked), Died)
                 self.assertEqual(self.module_calls, [])
                 self.clock.advance(LATER_S)
-                self.wait(self.runner.run_due())
+                self.wait(run_due(self.runner))
                 self.assertModuleCalls("alice", *[(added, MAIL)] * is_done)
                 if added and not is_done:
                     self.wait(self.store.add(alice, MAIL, NOW_MS))

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from regsys.jobs import JobRunner
 from regsys.model import Registration, UserID
 from tests.support.case import DUMMY
+from tests.support.due_jobs import run_due
 from tests.support.validations import ALICE, EmailValidationCase
 
 ALICE_ID = "@alice:test.example"
@@ -104,7 +105,7 @@ class NewAccountTests(NewAccountCase):
         self.assertNotIn((*ADDED, 1), self.module_calls)
         self.restart()
         self.clock.advance(61)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
         self.assertEqual(self.module_calls.count((*ADDED, 1)), 1)
         self.assertEqual(self.rows("SELECT kind FROM jobs WHERE kind LIKE 'tell%'"), [])
 
@@ -116,7 +117,7 @@ class NewAccountTests(NewAccountCase):
         self.assertRegistered(self.present(session, sid), "alice")
         self.wait(self.subsystem.handler.deactivated(UserID("alice", "test.example")))
         self.clock.advance(61)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
         self.assertNotIn((*ADDED, 1), self.module_calls)
         self.assertEqual(self.rows("SELECT kind FROM jobs WHERE kind LIKE 'tell%'"), [])
 

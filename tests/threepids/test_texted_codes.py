@@ -16,6 +16,7 @@ from regsys.testing import provides
 from regsys.threepids.validation_tokens import no_tries_left, wrong_token
 from tests.outbound.test_http import Other
 from tests.support.client import Answer
+from tests.support.due_jobs import run_due
 from tests.support.log_canaries import watch_for_leaks
 from tests.support.sms import OWN, SmsCase
 from tests.threepids.test_phones import CANONICAL, PLENTY, REQUEST, SECRET, STAGE, SUBMIT, PhoneCase
@@ -131,13 +132,13 @@ class SmsCodeTests(SmsCase, PhoneCase):
         self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.sms.trouble = None
         self.clock.advance(1800)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
         self.assertEqual([number for number, _ in self.sms.sent], [CANONICAL])
         self.sms.trouble = SmsRefused()
         self.request_token(send_attempt=2)
         self.sms.trouble = None
         self.clock.advance(1800)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
         self.assertEqual(len(self.sms.sent), 1)
 
     def test_tooLate(self) -> None:
@@ -148,7 +149,7 @@ class SmsCodeTests(SmsCase, PhoneCase):
         self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.sms.trouble = None
         self.clock.advance(3600)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
         self.assertEqual(self.sms.sent, [])
         self.assertEqual(self.counts()["jobs"], 0)
 

@@ -13,6 +13,7 @@ from regsys.interfaces import IValidationMails
 from regsys.model import JOB_LEASE_MS, MailPurpose, ValidationMail
 from regsys.model.threepids import CODE_TRIES
 from regsys.testing import MemoryMails, provides
+from tests.support.due_jobs import run_due
 from tests.support.validations import ALICE, REQUEST, SECRET, EmailValidationCase
 
 LIFE_S = 3600
@@ -144,7 +145,7 @@ class RequestTests(EmailValidationCase):
         self.mails.trouble = None
         self.assertGreater(len(self.failed_jobs.flush()), 0)
         self.clock.advance(LIFE_S - 1)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
         self.assertIn(self.link()["sid"], stored)
         self.assertNotIn(self.link()["token"], stored)
         assert self.mail.code is not None
@@ -160,7 +161,7 @@ class MailTests(EmailValidationCase):
     def later(self, seconds: float) -> None:
         """Time goes by, and all due jobs are run."""
         self.clock.advance(seconds)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
 
     def test_retried(self) -> None:
         """A mail that can't be sent is retried unchanged; the request is answered anyway."""

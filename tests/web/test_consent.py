@@ -15,6 +15,7 @@ from regsys.model import NewAccount, UserID
 from regsys.model.jobs import Job, NewJob
 from tests.support.case import SystemCase
 from tests.support.client import Answer
+from tests.support.due_jobs import run_due
 from tests.support.job_kinds import plan_also
 from tests.support.policies import CANARY, FORM_SECRET, user_consent, write_pages
 
@@ -166,7 +167,7 @@ class AcceptingTests(ConsentCase):
         self.assertEqual(part.admitted, [])
         self.assertEqual(len(self.failed_jobs.flush()), 1)
         self.clock.advance(2)
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
         self.assertPage(self.accept(**self.link(v="1.0")), 200, "Thank you")
         self.assertEqual(part.admitted, ["@alice:test.example"])
         self.assertEqual(self.counts()["jobs"], 0)

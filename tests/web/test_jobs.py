@@ -12,6 +12,7 @@ from regsys.storage.jobs import JobStore
 from regsys.testing import MemoryRoom, MemoryRooms
 from tests.support.case import SystemCase
 from tests.support.client import Answer
+from tests.support.due_jobs import run_due
 
 JOBS = "/_regsys/v1/jobs"
 LOBBY = "#lobby:test.example"
@@ -82,7 +83,7 @@ class ListTests(JobsCase):
 
 class RetryTests(JobsCase):
     def run_due(self) -> None:
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(run_due(self.subsystem.jobs))
 
     def test_one(self) -> None:
         """A job is retried as soon as it is asked for."""

@@ -51,6 +51,7 @@ from tests.appservices.bridges import BridgeCase, registration
 from tests.support.case import DUMMY, PASSWORD, SystemCase, UIASessionCase
 from tests.support.client import V3, Client
 from tests.support.databases import HeldPool
+from tests.support.due_jobs import run_due
 from tests.support.question_stage import QUESTION, QuestionStage
 from tests.support.validations import MAILS, REQUEST, STAGE, SUBMIT
 
@@ -442,7 +443,7 @@ class EmbeddedTests(UIASessionCase):
             self.assertEqual(list(self.accounts.by_name), ["alice"])
             if not repeats:
                 self.clock.advance(JOB_LEASE_MS / 1000)
-                self.wait(self.subsystem.jobs.run_due())
+                self.wait(run_due(self.subsystem.jobs))
                 finished = self.rows("SELECT finished FROM outcomes")
                 self.assertEqual([tuple(row) for row in finished], [(1,)])
             self.assertRegistered(self.go_on(session), "alice")
