@@ -1,4 +1,4 @@
-"""Asks each part in turn to delete what it keeps of a deactivated account; ``wiring/accounts.py``
+"""Asks each part in turn to delete what it keeps of a deactivated account; ``wiring/foundation.py``
 has the list."""
 
 from __future__ import annotations

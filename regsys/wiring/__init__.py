@@ -30,12 +30,12 @@ from regsys.interfaces import (
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.users import Also
 from regsys.threepids.changes import EmbeddedThreepids
-from regsys.wiring import accounts, activity, replication
+from regsys.wiring import activity, replication
 from regsys.wiring import threepids as threepid_wiring
+from regsys.wiring.activity import ActivityParts
 from regsys.wiring.assembly import assemble
 from regsys.wiring.embedders_parts import EmbeddersParts
-from regsys.wiring.jobs import registration_jobs
-from regsys.wiring.own_accounts import OwnAccounts
+from regsys.wiring.foundation import Foundation, over_own_tables
 from regsys.wiring.parts import Parts
 from regsys.wiring.process import Process
 from regsys.wiring.stores import AccountStores
@@ -69,26 +69,21 @@ def standalone(
     """
     brought = EmbeddersParts.of("standalone", config, clock, deadline_s)
     _check_main("standalone", config)
-    given = brought.given(process, hooks, rooms, directory, blocking, services, signer)
-    made = OwnAccounts.of(given)
-    parts, stores, active = made.parts, made.stores, made.active
-    planners, consents = made.planned.planners, made.consents
-    metrics = parts.process.metrics
+    given = brought.given(config, process, hooks, rooms, directory, blocking, services, signer)
+    own, base = over_own_tables(given)
+    parts, metrics = base.parts, base.parts.process.metrics
     writer = LocalWriter(
-        accounts=made.own.users,
-        devices=made.own.devices,
+        accounts=own.users,
+        devices=own.devices,
         logins=parts.logins,
-        post_registration=accounts.post_registration(parts, stores, planners, consents),
-        deactivation=accounts.deactivation(parts, stores, active),
+        post_registration=base.post_registration(),
+        deactivation=base.deactivation(),
         start_jobs=parts.held_jobs.put,
-        on_created=(metrics.registered, *active.on_created),
-        on_logged_in=(metrics.logged_in, *active.on_logged_in),
+        on_created=(metrics.registered, *base.active.on_created),
+        on_logged_in=(metrics.logged_in, *base.active.on_logged_in),
         also=also,
     )
-    for_workers = replication.endpoint_for_workers(parts, writer)
-    return assemble(
-        parts, stores, made.planned, consents, writer, active=active, for_workers=for_workers
-    )
+    return assemble(base, writer, for_workers=replication.endpoint_for_workers(parts, writer))
 
 
 def worker(
@@ -119,17 +114,9 @@ def worker(
             "worker(config): this is a main process's configuration, without worker_app: load the"
             " worker's file after the main one, or use regsys.standalone"
         )
-    given = brought.given(process, hooks, rooms, directory, blocking, services, signer)
-    made = OwnAccounts.of(given)
-    return assemble(
-        made.parts,
-        made.stores,
-        made.planned,
-        made.consents,
-        replication.remote_writer(made.parts),
-        active=made.active,
-        runs_jobs=False,
-    )
+    given = brought.given(config, process, hooks, rooms, directory, blocking, services, signer)
+    _, base = over_own_tables(given)
+    return assemble(base, replication.remote_writer(base.parts), runs_jobs=False)
 
 
 def of_process(config: Config, clock: Any, process: Optional[Process] = None) -> Subsystem:
@@ -192,7 +179,7 @@ def embedded(
     threepids = brought.optional("threepids", IThreepidStore, threepids)
     pushers = brought.optional("pushers", IPushers, pushers)
     active_users = brought.optional("active_users", IMonthlyActiveUsers, active_users)
-    given = brought.given(process, hooks, rooms, directory, blocking, services, signer)
+    given = brought.given(config, process, hooks, rooms, directory, blocking, services, signer)
     parts = Parts.of(given)
     metrics = parts.process.metrics
     addresses = None
@@ -211,19 +198,18 @@ def embedded(
         blocking=given.blocking,
     )
     activity.warn_embedder(parts)
-    planned = registration_jobs(parts, stores)
-    consents = accounts.consents(parts, stores, planned.planners)
+    base = Foundation.of(parts, stores, ActivityParts())
     writer = EmbeddedWriter(
         accounts=store,
         devices=devices,
         logins=parts.logins,
-        planners=planned.planners,
+        planners=base.planned.planners,
         embedded_accounts=EmbeddedAccountStore(parts.process.database),
-        post_registration=accounts.post_registration(parts, stores, planned.planners, consents),
-        deactivation=accounts.deactivation(parts, stores),
+        post_registration=base.post_registration(),
+        deactivation=base.deactivation(),
         start_jobs=parts.held_jobs.put,
         on_created=(metrics.registered,),
         on_logged_in=(metrics.logged_in,),
         accounts_have_devices=bool(IAccountStoreWithDevices.providedBy(store)),
     )
-    return assemble(parts, stores, planned, consents, writer, recovery=writer.recover)
+    return assemble(base, writer, recovery=writer.recover)

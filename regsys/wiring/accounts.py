@@ -6,20 +6,17 @@ from typing import Optional
 
 from regsys.accounts.admission import Admission
 from regsys.accounts.appservice_account import Ghosts
-from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.new_account import AccountPlanner
 from regsys.accounts.post_consent import PostConsent
-from regsys.accounts.post_registration import PostRegistration
 from regsys.accounts.usernames import Usernames
 from regsys.client_api.appservice import AppserviceRequests
 from regsys.client_api.credentials import LoginLimits, PasswordCheck
 from regsys.client_api.shared_secret import SharedSecret
-from regsys.consent import Consents
 from regsys.interfaces import IBlocking
-from regsys.interfaces.internal import IAccountData, IJobPlanner, IRegistrationWriter
+from regsys.interfaces.internal import IRegistrationWriter
 from regsys.model.networks import address_key
-from regsys.wiring.activity import ActivityParts
+from regsys.wiring.foundation import Foundation
 from regsys.wiring.parts import Parts
 from regsys.wiring.stores import AccountStores
 
@@ -37,15 +34,13 @@ def names(parts: Parts, stores: AccountStores) -> Usernames:
 
 
 def handler(
-    parts: Parts,
-    stores: AccountStores,
+    base: Foundation,
     names: Usernames,
-    planners: IJobPlanner,
     writer: IRegistrationWriter,
     post_consent: PostConsent,
     blocking: IBlocking,
 ) -> RegistrationHandler:
-    config = parts.config
+    parts, config = base.parts, base.parts.config
     return RegistrationHandler(
         names=names,
         admission=_admission(parts, blocking),
@@ -53,8 +48,8 @@ def handler(
         planner=AccountPlanner(
             config=config.registration,
             logins=parts.logins,
-            jobs=planners,
-            users=stores.users,
+            jobs=base.planned.planners,
+            users=base.stores.users,
             clock=parts.clock,
             replay_window_ms=config.sessions.replay_window_ms,
         ),
@@ -82,59 +77,6 @@ def _admission(parts: Parts, blocking: IBlocking) -> Admission:
         changes=parts.hooks.threepid_changes,
         denied_ms=round(1000 / rate.per_second) if rate.per_second else 60_000,
     )
-
-
-def consents(parts: Parts, stores: AccountStores, planners: IJobPlanner) -> Consents:
-    return Consents(
-        terms=parts.config.terms,
-        store=parts.stores.consents,
-        accounts=stores.accounts,
-        planners=planners,
-        start_jobs=parts.held_jobs.put,
-        server_name=parts.config.server_name,
-        public_baseurl=parts.config.public_baseurl,
-        clock=parts.clock,
-    )
-
-
-def post_registration(
-    parts: Parts, stores: AccountStores, planners: IJobPlanner, consents: Consents
-) -> PostRegistration:
-    return PostRegistration(
-        accounts=stores.accounts,
-        auth=stores.auth,
-        users=stores.users,
-        threepids=stores.owners,
-        consents=consents,
-        planners=planners,
-        jobs=parts.stores.jobs,
-        start_jobs=parts.held_jobs.put,
-        clock=parts.clock,
-    )
-
-
-def post_consent(parts: Parts, planners: IJobPlanner, consents: Consents) -> PostConsent:
-    return PostConsent(
-        consents=consents,
-        planners=planners,
-        jobs=parts.stores.jobs,
-        start_jobs=parts.held_jobs.put,
-        clock=parts.clock,
-    )
-
-
-def deactivation(
-    parts: Parts, stores: AccountStores, active: Optional[ActivityParts] = None
-) -> Deactivation:
-    account_data: list[IAccountData] = []
-    if stores.own is not None:
-        account_data.append(stores.own.users)
-    if stores.addresses is not None:
-        account_data.append(stores.addresses)
-    if active is not None:
-        account_data += active.account_data
-    ours = parts.stores
-    return Deactivation([*account_data, ours.sessions, ours.validations, parts.unbinder])
 
 
 def appservices(

@@ -7,7 +7,6 @@ from typing import Callable, Optional
 from regsys.accounts.handler import RegistrationHandler
 from regsys.client_api.signup import Signup
 from regsys.config import ConfigError
-from regsys.consent import Consents
 from regsys.http import Endpoint
 from regsys.http.refusals import RefusalLog
 from regsys.http.serving import InFlight
@@ -17,39 +16,33 @@ from regsys.model.networks import address_key
 from regsys.storage.housekeeping import Housekeeping
 from regsys.templates import Templates
 from regsys.web.pages import Pages
-from regsys.wiring import accounts, jobs, template_checks
-from regsys.wiring.activity import ActivityParts
+from regsys.wiring import jobs, template_checks
 from regsys.wiring.endpoints import endpoints
-from regsys.wiring.jobs import RegistrationJobs
+from regsys.wiring.foundation import Foundation
 from regsys.wiring.parts import Parts
 from regsys.wiring.rules import rules
-from regsys.wiring.stores import AccountStores
 from regsys.wiring.subsystem import Subsystem
 
 
 def assemble(
-    parts: Parts,
-    stores: AccountStores,
-    planned: RegistrationJobs,
-    consents: Consents,
+    base: Foundation,
     writer: IRegistrationWriter,
     *,
-    active: Optional[ActivityParts] = None,
     recovery: Optional[Handler] = None,
     for_workers: Optional[Callable[[RegistrationHandler], Endpoint]] = None,
     runs_jobs: bool = True,
 ) -> Subsystem:
-    """If ``active`` is None, no activity is recorded. ``recovery`` runs the jobs that finish
-    accounts in a homeserver's store; None if there are none. ``for_workers`` makes what workers
+    """``recovery`` runs the jobs that finish accounts in a homeserver's store; None if there are
+    none. ``for_workers`` makes what workers
     call; None where there are none. ``runs_jobs``: else another process runs all jobs, and deletes
     what has expired."""
-    config, active = parts.config, active or ActivityParts()
-    post_consent = accounts.post_consent(parts, planned.planners, consents)
-    made = rules(parts, stores, planned.planners, writer, consents, post_consent)
+    parts, stores, active, config = base.parts, base.stores, base.active, base.parts.config
+    post_consent = base.post_consent()
+    made = rules(base, writer, post_consent)
     runner = JobRunner(
         parts.stores.jobs,
         parts.clock,
-        handlers=jobs.handlers(parts, planned, post_consent, recovery) if runs_jobs else {},
+        handlers=jobs.handlers(parts, base.planned, post_consent, recovery) if runs_jobs else {},
         held=parts.held_jobs,
         metrics=parts.process.metrics if runs_jobs else None,
     )
@@ -65,7 +58,7 @@ def assemble(
     return Subsystem(
         handler=made.handler,
         registration_tokens=made.tokens,
-        consents=consents,
+        consents=base.consents,
         auth=stores.auth,
         blocking=made.blocking,
         passwords=made.passwords,

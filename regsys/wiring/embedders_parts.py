@@ -59,7 +59,6 @@ class EmbeddersParts:
     for each call of a method that is awaited."""
 
     function: str
-    config: Config
     clock: Any
     deadline_s: float
 
@@ -69,10 +68,11 @@ class EmbeddersParts:
         arguments.check_config(function, config)
         arguments.check_clock(function, clock, arguments.MEMORY_PROCESS)
         arguments.check_deadline(function, deadline_s)
-        return cls(function, config, clock, deadline_s)
+        return cls(function, clock, deadline_s)
 
     def given(
         self,
+        config: Config,
         process: Optional[Process],
         hooks: Optional[Hooks],
         rooms: Optional[IRooms],
@@ -82,10 +82,10 @@ class EmbeddersParts:
         signer: Optional[IRequestSigner],
     ) -> Given:
         return Given(
-            config=self.config,
+            config=config,
             clock=self.clock,
             process=self._process(process),
-            hooks=self._hooks(hooks),
+            hooks=self.hooks(hooks),
             rooms=self.optional("rooms", IRooms, rooms),
             directory=self.optional("directory", IUserDirectory, directory),
             blocking=self.optional("blocking", IBlocking, blocking),
@@ -109,7 +109,7 @@ class EmbeddersParts:
             arguments.check_made_by(maker, argument, Process, given)
         return given
 
-    def _hooks(self, given: Optional[Hooks]) -> Hooks:
+    def hooks(self, given: Optional[Hooks]) -> Hooks:
         """The parts that are in these hooks have been checked."""
         if given is None:
             return new_hooks(self.clock)

@@ -13,13 +13,12 @@ from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.signup import Signup
 from regsys.consent import Consents
 from regsys.interfaces import IBlocking
-from regsys.interfaces.internal import IJobPlanner, ILimiter, IPhoneValidation, IRegistrationWriter
+from regsys.interfaces.internal import ILimiter, IPhoneValidation, IRegistrationWriter
 from regsys.registration_tokens import RegistrationTokens
 from regsys.threepids.validation import Validations
 from regsys.uia.reauthentication import Reauthentication
 from regsys.wiring import accounts, activity, threepids, uia, validations
-from regsys.wiring.parts import Parts
-from regsys.wiring.stores import AccountStores
+from regsys.wiring.foundation import Foundation
 
 
 @attr.frozen(kw_only=True)
@@ -40,17 +39,11 @@ class Rules:
     reauthentication: Optional[Reauthentication]
 
 
-def rules(
-    parts: Parts,
-    stores: AccountStores,
-    planners: IJobPlanner,
-    writer: IRegistrationWriter,
-    consents: Consents,
-    post_consent: PostConsent,
-) -> Rules:
+def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConsent) -> Rules:
+    parts, stores = base.parts, base.stores
     blocking = activity.blocking(parts, stores)
     names = accounts.names(parts, stores)
-    handler = accounts.handler(parts, stores, names, planners, writer, post_consent, blocking)
+    handler = accounts.handler(base, names, writer, post_consent, blocking)
     token_limit = parts.limits.by_address("token validity", parts.config.limits.token_validity)
     newcomers = threepids.newcomers(parts, stores)
     signup = uia.signup(parts, handler, names, newcomers, token_limit)
@@ -59,7 +52,7 @@ def rules(
     return Rules(
         handler=handler,
         blocking=blocking,
-        consents=consents,
+        consents=base.consents,
         tokens=RegistrationTokens(store=parts.stores.registration_tokens, clock=parts.clock),
         token_limit=token_limit,
         signup=signup,

@@ -7,7 +7,7 @@ from typing import Any
 import attr
 
 from regsys.jobs import Handler
-from regsys.wiring import jobs, own_accounts
+from regsys.wiring import foundation, jobs
 
 
 def plan_also(case: Any, planner: Any, kind: str, handler: Handler) -> None:
@@ -23,4 +23,4 @@ def plan_also(case: Any, planner: Any, kind: str, handler: Handler) -> None:
         )
 
     case.patch(jobs, "handlers", lambda *args: {**handlers(*args), kind: handler})
-    case.patch(own_accounts, "registration_jobs", with_planner)
+    case.patch(foundation, "registration_jobs", with_planner)
