@@ -14,19 +14,16 @@ recovery job finishes an account that exists and releases the key of one that do
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional
 
 import attr
 from zope.interface import implementer
 
-from regsys.accounts.deactivation import Deactivation
-from regsys.accounts.post_registration import PostRegistration
-from regsys.accounts.writer import OnCreated, OnLoggedIn
-from regsys.credentials.access_tokens import Logins
+from regsys.accounts.writer import StoresWriter
 from regsys.errors import RegistrationError, Unavailable, UserNotFound
-from regsys.interfaces import IAccountStore, IDevices
+from regsys.interfaces import IAccountStore
 from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
-from regsys.model import Created, Login, LoginTerms, NewAccount, NewDevice, Secret, UserID
+from regsys.model import Created, LoginTerms, NewAccount, NewDevice, UserID
 from regsys.model.account_json import account_json, parse_account
 from regsys.model.accounts import Outcome
 from regsys.model.jobs import Job, NewJob
@@ -38,20 +35,13 @@ RECOVERY = "finish_registration"
 
 @implementer(IRegistrationWriter)
 @attr.frozen(kw_only=True)
-class EmbeddedWriter:
+class EmbeddedWriter(StoresWriter):
     """``embedded_accounts`` is our own record of the keys. ``accounts_have_devices``: ``accounts``
     is an IAccountStoreWithDevices, which has written the device of an account that it has made."""
 
     accounts: IAccountStore
-    devices: IDevices
-    logins: Logins
     planners: IJobPlanner
     embedded_accounts: EmbeddedAccountStore
-    post_registration: PostRegistration
-    deactivation: Deactivation
-    start_jobs: Callable[[Sequence[NewJob]], None]
-    on_created: Sequence[OnCreated] = ()
-    on_logged_in: Sequence[OnLoggedIn] = ()
     accounts_have_devices: bool = False
 
     async def create_account(self, new: NewAccount) -> Created:
@@ -81,20 +71,6 @@ class EmbeddedWriter:
                 # A homeserver that makes its own tokens is asked for the same ones again.
                 login = await self.devices.register(outcome.user_id, NewDevice(login=login))
         return Created(user_id=outcome.user_id, login=login, replayed=True)
-
-    async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
-        login = await self.devices.register(user_id, device)
-        for logged_in in self.on_logged_in:
-            logged_in(user_id, attr.evolve(device, login=login))
-        return login
-
-    async def post_registration_actions(
-        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
-    ) -> None:
-        await self.post_registration.post_registration_actions(user_id, auth_result, access_token)
-
-    async def deactivate(self, user_id: UserID) -> None:
-        await self.deactivation.deactivate(user_id)
 
     async def recover(self, job: Job) -> None:
         """The handler of RECOVERY jobs: finish or release what a request has begun."""

@@ -1,4 +1,5 @@
-"""The writer over our own stores: one transaction for each account."""
+"""The writer over our own stores: one transaction for each account. What it shares with the one
+over an embedder's."""
 
 from __future__ import annotations
 
@@ -23,16 +24,10 @@ OnCreated = Callable[[NewAccount], None]
 OnLoggedIn = Callable[[UserID, NewDevice], None]
 
 
-@implementer(IRegistrationWriter)
 @attr.frozen(kw_only=True)
-class LocalWriter:
-    """Over our own tables. ``also``, if there is one, writes the rows of a homeserver that has its
-    tables in the same database: ``also(txn, new)`` gets the driver's cursor, in the account's
-    transaction. What it raises is raised by ``create_account``, and nothing is written. It may be
-    called again for the same account, after a transaction that was not committed.
-    """
+class StoresWriter:
+    """What is the same over our own stores and over an embedder's."""
 
-    accounts: UserStore
     devices: IDevices
     logins: Logins
     post_registration: PostRegistration
@@ -40,6 +35,32 @@ class LocalWriter:
     start_jobs: Callable[[Sequence[NewJob]], None]
     on_created: Sequence[OnCreated] = ()
     on_logged_in: Sequence[OnLoggedIn] = ()
+
+    async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
+        login = await self.devices.register(user_id, device)
+        for logged_in in self.on_logged_in:
+            logged_in(user_id, attr.evolve(device, login=login))
+        return login
+
+    async def post_registration_actions(
+        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
+    ) -> None:
+        await self.post_registration.post_registration_actions(user_id, auth_result, access_token)
+
+    async def deactivate(self, user_id: UserID) -> None:
+        await self.deactivation.deactivate(user_id)
+
+
+@implementer(IRegistrationWriter)
+@attr.frozen(kw_only=True)
+class LocalWriter(StoresWriter):
+    """Over our own tables. ``also``, if there is one, writes the rows of a homeserver that has its
+    tables in the same database: ``also(txn, new)`` gets the driver's cursor, in the account's
+    transaction. What it raises is raised by ``create_account``, and nothing is written. It may be
+    called again for the same account, after a transaction that was not committed.
+    """
+
+    accounts: UserStore
     also: Optional[Also] = None
 
     async def create_account(self, new: NewAccount) -> Created:
@@ -57,17 +78,3 @@ class LocalWriter:
         if outcome.terms is not None:
             login = self.logins.issue(outcome.user_id, outcome.terms, outcome.key)
         return Created(user_id=outcome.user_id, login=login, replayed=True)
-
-    async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
-        login = await self.devices.register(user_id, device)
-        for logged_in in self.on_logged_in:
-            logged_in(user_id, attr.evolve(device, login=login))
-        return login
-
-    async def post_registration_actions(
-        self, user_id: UserID, auth_result: Mapping[str, Any], access_token: Optional[Secret]
-    ) -> None:
-        await self.post_registration.post_registration_actions(user_id, auth_result, access_token)
-
-    async def deactivate(self, user_id: UserID) -> None:
-        await self.deactivation.deactivate(user_id)
