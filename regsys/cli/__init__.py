@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib import metadata
-from typing import Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 import attr
 
@@ -104,13 +104,13 @@ def _serve_parser(serve: argparse.ArgumentParser) -> None:
     )
     serve.add_argument(
         "--port",
-        type=_port,
+        type=_number_to(65535, "a port"),
         metavar="N",
         help="listen on this port in place of the listener's",
     )
     serve.add_argument(
         "--processes",
-        type=_processes,
+        type=_number_to(MOST_PROCESSES),
         default=1,
         metavar="N",
         help="serve in N processes, which share the listeners; needs PostgreSQL (default: 1)",
@@ -124,16 +124,15 @@ def _serve_parser(serve: argparse.ArgumentParser) -> None:
     )
 
 
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 1 to 65535")
-    return int(text)
+def _number_to(most: int, what: str = "a number") -> Callable[[str], int]:
+    """The type of an argument that is a number from 1."""
 
+    def number(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what} from 1 to {most}")
+        return int(text)
 
-def _processes(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_PROCESSES:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_PROCESSES}")
-    return int(text)
+    return number
 
 
 def _on_port(config: Config, port: int) -> Config:
@@ -174,7 +173,7 @@ def _jobs_parser(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser)
     for parser in (jobs, listing):
         parser.add_argument(
             "--most",
-            type=_count,
+            type=_number_to(1_000_000),
             default=argparse.SUPPRESS,  # as above
             metavar="N",
             help="show at most this many, the oldest first (default: 100)",
@@ -189,12 +188,6 @@ def _jobs_parser(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser)
         help="the job's id, the first word of its line in the list",
     )
     which.add_argument("--all", action="store_true", help="all of them")
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000000")
-    return int(text)
 
 
 def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:

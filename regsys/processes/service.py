@@ -44,8 +44,9 @@ HURRY_S = 6.0
 # When the calls end, their answers may not be sent yet: how often this is checked before clients
 # that do not read theirs are given up.
 FLUSH_S = 0.05
-NOT_FOR_CLIENTS = frozenset({"health", "metrics", "replication"})
 FLUSHES = 20
+# Endpoints that a listener has only if it names them.
+NOT_FOR_CLIENTS = frozenset({"health", "metrics", "replication"})
 
 
 class Service(service.Service):
@@ -201,7 +202,7 @@ class Service(service.Service):
         )
 
     def _resource(self, listener: Listener) -> Any:
-        names = {"health", "metrics", "replication"} & listener.resources
+        names = NOT_FOR_CLIENTS & listener.resources
         if "client" in listener.resources:
             names |= self._subsystem.endpoints - {"consent", *NOT_FOR_CLIENTS}
         if "consent" in listener.resources:

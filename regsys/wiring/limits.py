@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
-
 import attr
 
 from regsys.config import Rate
-from regsys.interfaces.internal import IBucketStore, ILimiter, ILocalLimiter
+from regsys.interfaces.internal import ILimiter, ILocalLimiter
 from regsys.limits.rate import AddressBuckets, LeakyBuckets
 from regsys.limits.shared import BucketsOf, SharedLimiter
 from regsys.model.networks import WHOLE_SITE
 from regsys.wiring.process import Process
 
 
-@attr.frozen(kw_only=True)
+@attr.frozen
 class Limits:
     """Makes the limits. The ``name`` of one is the same in every process, and no other limit has
-    it. If ``buckets`` is None, each counts in this process alone."""
+    it. If the process has no ``buckets``, each counts in this process alone."""
 
-    seconds: Callable[[], float]
-    secret: bytes = attr.field(repr=False)
-    buckets: Optional[IBucketStore]
-
-    @classmethod
-    def of(cls, process: Process) -> Limits:
-        return cls(seconds=process.seconds, secret=process.macaroon_secret, buckets=process.buckets)
+    process: Process
 
     def by_key(self, name: str, rate: Rate) -> ILimiter:
         return self._shared(name, rate, self._own(rate), has_sites=False)
@@ -38,17 +30,17 @@ class Limits:
 
     def _own(self, rate: Rate) -> ILocalLimiter:
         return LeakyBuckets(
-            per_second=rate.per_second, burst_count=rate.burst_count, seconds=self.seconds
+            per_second=rate.per_second, burst_count=rate.burst_count, seconds=self.process.seconds
         )
 
     def _shared(self, name: str, rate: Rate, own: ILocalLimiter, has_sites: bool) -> ILimiter:
-        if self.buckets is None:
+        if self.process.buckets is None:
             return own
         buckets_of = BucketsOf(
             name=name,
-            secret=self.secret,
+            secret=self.process.macaroon_secret,
             per_second=rate.per_second,
             burst_count=rate.burst_count,
             has_sites=has_sites,
         )
-        return SharedLimiter(store=self.buckets, buckets_of=buckets_of, own=own)
+        return SharedLimiter(store=self.process.buckets, buckets_of=buckets_of, own=own)

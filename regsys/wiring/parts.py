@@ -64,7 +64,7 @@ class Parts:
         guests = GuestTokens(server_name=config.server_name, secret=secret)
         stores = Stores.in_database(process.database, secret)
         held_jobs = HeldJobs()
-        limits = Limits.of(process)
+        limits = Limits(process)
         homeserver = None
         if config.homeserver is not None:
             homeserver = Homeserver.from_config(config.homeserver, config.server_name, process.http)
