@@ -115,7 +115,8 @@ class MasterCalls:
         else:
             created = await self.count_and_register(sent.account, sent.counted_at)
         if not created.replayed:
-            log.info("registered {user_id} for a worker", user_id=str(created.user_id))
+            # The worker's own log has a line, too.
+            log.debug("registered {user_id} for a worker", user_id=str(created.user_id))
         elif await self.calls.find(call) is not None:
             # It was this very call that has made the account: it gets the same answer again.
             created = attr.evolve(created, replayed=False)
