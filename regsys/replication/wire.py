@@ -36,6 +36,8 @@ REGISTER_DEVICE = "device_check_registered"
 POST_REGISTER = "post_register"
 DEACTIVATE = "deactivate"
 NAMES = (REGISTER_USER, REGISTER_DEVICE, POST_REGISTER, DEACTIVATE)
+# A call of ours alone, which has no id and no outcome.
+RUN_JOBS_PATH = f"{PREFIX}/run_jobs"
 
 # How far the caches of the other side are: we have none that depend on it.
 _STREAMS = "_INT_STREAM_POS"
@@ -155,6 +157,14 @@ def _plain_account(
         )
     except ValueError as error:
         raise WrongCall(str(error)) from None
+
+
+def parse_kinds(body: Mapping[str, Any]) -> frozenset[str]:
+    """The kinds of jobs of a ``run_jobs``. Raises BadJSON."""
+    kinds = body.get("kinds")
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        raise BadJSON("'kinds' must be a list of strings.")
+    return frozenset(kinds)
 
 
 def parse_user_id(text: str) -> UserID:

@@ -148,7 +148,7 @@ def worker(
         made.consents,
         replication.remote_writer(made.parts),
         active=made.active,
-        runs_jobs=False,
+        announce=replication.announced_jobs(made.parts),
     )
 
 

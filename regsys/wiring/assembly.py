@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Optional
 
-from regsys.accounts.handler import RegistrationHandler
 from regsys.client_api.signup import Signup
 from regsys.config import ConfigError
 from regsys.consent import Consents
-from regsys.http import Endpoint
 from regsys.http.refusals import RefusalLog
 from regsys.http.serving import InFlight
 from regsys.interfaces.internal import IRegistrationWriter
-from regsys.jobs import Handler, JobRunner
+from regsys.jobs import Announce, Handler, JobRunner
 from regsys.model.networks import address_key
 from regsys.storage.housekeeping import Housekeeping
 from regsys.templates import Templates
@@ -22,6 +20,7 @@ from regsys.wiring.activity import ActivityParts
 from regsys.wiring.endpoints import endpoints
 from regsys.wiring.jobs import RegistrationJobs
 from regsys.wiring.parts import Parts
+from regsys.wiring.replication import ForWorkers
 from regsys.wiring.rules import rules
 from regsys.wiring.stores import AccountStores
 from regsys.wiring.subsystem import Subsystem
@@ -36,14 +35,14 @@ def assemble(
     *,
     active: Optional[ActivityParts] = None,
     recovery: Optional[Handler] = None,
-    for_workers: Optional[Callable[[RegistrationHandler], Endpoint]] = None,
-    runs_jobs: bool = True,
+    for_workers: Optional[ForWorkers] = None,
+    announce: Optional[Announce] = None,
 ) -> Subsystem:
     """If ``active`` is None, no activity is recorded. ``recovery`` runs the jobs that finish
     accounts in a homeserver's store; None if there are none. ``for_workers`` makes what workers
-    call; None where there are none. ``runs_jobs``: else another process runs all jobs, and deletes
-    what has expired."""
-    config, active = parts.config, active or ActivityParts()
+    call; None where there are none. ``announce`` tells another process, which runs all jobs and
+    deletes what has expired; None where this one does."""
+    config, active, runs_jobs = parts.config, active or ActivityParts(), announce is None
     post_consent = accounts.post_consent(parts, planned.planners, consents)
     made = rules(parts, stores, planned.planners, writer, consents, post_consent)
     runner = JobRunner(
@@ -52,6 +51,7 @@ def assemble(
         handlers=jobs.handlers(parts, planned, post_consent, recovery) if runs_jobs else {},
         held=parts.held_jobs,
         metrics=parts.process.metrics if runs_jobs else None,
+        announce=announce,
     )
     _check_templates(parts, made.signup)
     pages = Pages(Templates.load(config.public_baseurl, parts.template_directories))
@@ -77,7 +77,7 @@ def assemble(
         refusals=RefusalLog(parts.clock, address_key, frozenset(made.signup.uia.stages)),
         reloadable=parts.threepid_rules.files,
         endpoints={endpoint.name: endpoint for endpoint in endpoints(parts, stores, made, pages)},
-        for_workers=() if for_workers is None else (for_workers(made.handler),),
+        for_workers=() if for_workers is None else (for_workers(made.handler, runner),),
         warnings=(*config.warnings, *(waiting if runs_jobs else ())),
         hashes=made.signup.hashes,
         housekeeping=Housekeeping(expiring, parts.clock),

@@ -39,12 +39,14 @@ class HastyClock(Clock):
 
 @attr.define(eq=False)
 class InProcessMaster:
-    """``ask`` sends to its real resource. ``counted``: for whom it was asked to count."""
+    """``ask`` sends to its real resource. ``counted``: for whom it was asked to count.
+    ``looked_for``: the kinds of jobs that it was told of."""
 
     writer: LocalWriter
     logins: Logins
     db: Any
     counted: list[Optional[str]] = attr.field(factory=list)
+    looked_for: list[Any] = attr.field(factory=list)
     ask: Ask = attr.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -62,6 +64,7 @@ class InProcessMaster:
             terms=lambda request, is_guest: self.logins.terms(request, is_guest=is_guest),
             issue=self.logins.issue,
             approved=True,
+            look_for_jobs=self.looked_for.append,
             calls=ReplicationCallStore(self.db),
             clock=clock,
         )
