@@ -68,7 +68,7 @@ class _MasterLog:
 
     def answers(self) -> None:
         if self._reported:
-            log.info("the master answers again: {count} calls have failed", count=self._failed)
+            log.info("the master answers again: {count} calls had failed", count=self._failed)
             self._reported.clear()
             self._failed = 0
 

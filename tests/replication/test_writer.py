@@ -250,7 +250,7 @@ class PatienceTests(TestCase):
         self.assertEqual(len(lines), 3, lines)
         self.assertIn("the master does not answer register_user: lost", lines[0])
         self.assertIn("refuses this worker's calls", lines[1])
-        self.assertIn("the master answers again: 5 calls have failed", lines[2])
+        self.assertIn("the master answers again: 5 calls had failed", lines[2])
 
 
 class RefusalTests(TestCase):
