@@ -32,8 +32,8 @@ from tests.client_api import (
     test_signup_tokens,
 )
 from tests.replication.fixtures import SECRET
+from tests.replication.master import over_sockets
 from tests.support.case import SystemCase
-from tests.support.sockets import Sockets
 from tests.web import test_admin, test_login, test_register
 
 if TYPE_CHECKING:
@@ -90,14 +90,8 @@ class OverSockets(RemoteSystem):
     So these tests, too, have their own clock and wait for nothing else."""
 
     def connection(self) -> Master:
-        sockets = Sockets.of_all_tests()
-        self.site = http.site(self.resource_for_workers(), clock=sockets.reactor)
-        port = sockets.listen(self.site)
-        self.addCleanup(sockets.turn_until_closed, port.stopListening)
-        main = MasterConfig(host="127.0.0.1", port=port.getHost().port)
-        master = Master.on(sockets.reactor, attr.evolve(WORKER, master=main))
-        self.addCleanup(sockets.turn_until_closed, master.close)
-        return _Asked(sockets.waiting(master.ask))  # type: ignore[return-value]
+        ask, self.site = over_sockets(self, self.resource_for_workers())
+        return _Asked(ask)  # type: ignore[return-value]
 
 
 @attr.frozen

@@ -30,7 +30,7 @@ from regsys.testing.contracts.case import NOW_MS, user
 from tests.accounts.test_writer import OwnWriter
 from tests.contracts.writer import StartJobs, WriterContract, logins, new_account
 from tests.replication import fixtures
-from tests.replication.master import Cuts, HastyClock, InProcessMaster
+from tests.replication.master import Cuts, HastyClock, InProcessMaster, over_sockets
 from tests.support.databases import InMemory, OnPostgreSQL
 from tests.support.tables import rows
 
@@ -51,8 +51,11 @@ class Remote(WriterContract):
     ) -> tuple[IRegistrationWriter, IAuth]:
         local, auth = OwnWriter.make(self, logins, planners, start_jobs)
         self.master = InProcessMaster(local, logins, self.db)
-        self.connection = Cuts(self.master.ask, self.cuts)
+        self.connection = Cuts(self.ask(), self.cuts)
         return remote(self.connection, HastyClock(), logins.issue), auth
+
+    def ask(self: Any) -> Ask:
+        return self.master.ask  # type: ignore[no-any-return]
 
 
 class MemoryTests(InMemory, Remote, TestCase):
@@ -73,6 +76,11 @@ class MemoryTests(InMemory, Remote, TestCase):
 
 class PostgresTests(OnPostgreSQL, Remote, TestCase):
     pass
+
+
+class SocketTests(InMemory, Remote, TestCase):
+    def ask(self: Any) -> Ask:
+        return over_sockets(self, self.master.resource())[0]
 
 
 class LostRequestTests(InMemory, Remote, TestCase):
