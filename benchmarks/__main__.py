@@ -1,5 +1,5 @@
-"""``python -m benchmarks [--quick] [--ghosts N] [--limits] [NAME …]``: the cost of requests,
-compared with hello and the floors.
+"""``python -m benchmarks [--quick] [--ghosts N] [--limits] [--workers] [NAME …]``: the cost of
+requests, compared with hello and the floors.
 
 Exits with 1 if an operation exceeds its limit.
 """
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Optional, Sequence
 
-from benchmarks import floors, growth, limits, measuring, namespaces, servers
+from benchmarks import floors, growth, limits, measuring, namespaces, servers, workers
 from benchmarks.measuring import Cost, Effort, cpu_ms
 from benchmarks.operations import ONE_SHOT, Measured, operations, settle_residents
 from benchmarks.servers import Cleanups, Server
@@ -34,6 +34,11 @@ def main(arguments: Sequence[str]) -> int:
         action="store_true",
         help="only compare registrations whose limits are counted over several processes",
     )
+    parser.add_argument(
+        "--workers",
+        action="store_true",
+        help="only compare registrations at a master and through its worker",
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these operations")
     chosen = parser.parse_args(arguments)
     effort = QUICK if chosen.quick else WHOLE
@@ -44,6 +49,9 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         if chosen.limits:
             too_dear = asyncio.run(limits.show_limits(cleanups, effort))
+            return _exit_status(too_dear, chosen.quick)
+        if chosen.workers:
+            too_dear = asyncio.run(workers.show_workers(cleanups, effort))
             return _exit_status(too_dear, chosen.quick)
         show_floors(cleanups, effort)
         too_dear = asyncio.run(show_operations(cleanups, effort, chosen.names))

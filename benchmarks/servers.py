@@ -64,7 +64,7 @@ def start_hello(cleanups: Cleanups) -> Server:
 
 
 def start_on_sqlite(cleanups: Cleanups) -> Server:
-    folder = _folder(cleanups)
+    folder = folder_for(cleanups)
     return _start("SQLite", cleanups, folder, service_process.sqlite(folder))
 
 
@@ -75,7 +75,7 @@ def start_on_postgres(cleanups: Cleanups, name: str = "PostgreSQL", **options: A
     cleanups.addCleanup(server.drop_database, args)
     section = service_process.psycopg2(args)
     clock = postgres_clock(server)
-    return _start(name, cleanups, _folder(cleanups), section, clock, **options)
+    return _start(name, cleanups, folder_for(cleanups), section, clock, **options)
 
 
 def postgres_clock(server: postgres.Server) -> Optional[Callable[[], float]]:
@@ -97,7 +97,7 @@ def postgres_clock(server: postgres.Server) -> Optional[Callable[[], float]]:
     return cpu_s
 
 
-def _folder(cleanups: Cleanups) -> Path:
+def folder_for(cleanups: Cleanups) -> Path:
     return Path(cleanups.enter_context(tempfile.TemporaryDirectory(prefix="regsys-bench-")))
 
 

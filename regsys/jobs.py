@@ -9,7 +9,17 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from typing import Any, Awaitable, Callable, Coroutine, Iterable, Mapping, Optional, Sequence
+from typing import (
+    Any,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Optional,
+    Sequence,
+)
 
 from twisted.internet.defer import Deferred, DeferredList, DeferredQueue
 from twisted.internet.interfaces import IReactorTime
@@ -29,6 +39,8 @@ POLL_S = 5.0
 # How many jobs of a kind one process runs at a time.
 PLACES = 20
 Handler = Callable[[Job], Awaitable[None]]
+# Tells the process that runs jobs that some of these kinds wait. It raises nothing.
+Announce = Callable[[Collection[str]], Awaitable[None]]
 # The queue from what writes jobs to the runner of this process, which holds the lease of each job
 # in it. So the parts that write jobs need no runner, and handlers may be such parts.
 HeldJobs = DeferredQueue[Sequence[NewJob]]
@@ -46,7 +58,8 @@ class JobRunner:
 
     ``handlers`` has every kind of job. A kind whose handler is None is left to a process that has
     one; if there are none at all, this process runs no jobs, and releases those that it has
-    written. ``held`` brings the jobs that this process has written.
+    written: ``announce`` then tells the one that does. ``held`` brings the jobs that this process
+    has written.
 
     Each kind has PLACES of its own, so that one that stalls delays no other. Only as many jobs are
     claimed as have a place: a claimed job that waited here would use up its lease.
@@ -60,6 +73,7 @@ class JobRunner:
         handlers: Mapping[str, Optional[Handler]],
         held: HeldJobs,
         metrics: Optional[Metrics] = None,
+        announce: Optional[Announce] = None,
     ) -> None:
         self.kinds = frozenset(handlers)
         self._store = store
@@ -67,6 +81,7 @@ class JobRunner:
         self._handlers = {kind: run for kind, run in handlers.items() if run is not None}
         self.held = held
         self._metrics = metrics
+        self._announce = announce
         self._running: Counter[str] = Counter()
         # Kinds of which more jobs may be due than there were places for.
         self._may_have_more: set[str] = set()
@@ -80,6 +95,13 @@ class JobRunner:
     def start(self) -> None:
         """Look for due jobs now and every POLL_S seconds."""
         self._looping = self._loop.start(POLL_S)
+
+    def look_for(self, kinds: Collection[str]) -> None:
+        """Look for due jobs of these kinds now: another process has left some. A runner that has
+        not started, or has stopped, does not."""
+        if self._loop.running:
+            self._may_have_more.update(kinds & self._handlers.keys())
+            self._follow(self._fill(), "looking for jobs")
 
     async def stop(self) -> None:
         """Claim no more jobs; return when those under way have ended."""
@@ -132,12 +154,12 @@ class JobRunner:
         return {kind: count for kind, count in free.items() if count > 0}
 
     async def _claim(self, places: Mapping[str, int]) -> None:
-        """Begin what is due. A kind with fewer jobs than places has no more."""
+        """Begin what is due. A kind with fewer jobs than places has no more, but for those that
+        are added meanwhile."""
+        self._may_have_more.difference_update(places)
         jobs = await self._store.claim(places, clock.now_ms(self._clock), JOB_LEASE_MS)
         found = Counter(job.kind for job in jobs)
-        for kind, count in places.items():
-            if found[kind] < count:
-                self._may_have_more.discard(kind)
+        self._may_have_more.update(kind for kind, count in places.items() if found[kind] >= count)
         for job in jobs:
             self._begin(job)
 
@@ -202,9 +224,12 @@ class JobRunner:
 
     async def _release(self, jobs: Sequence[NewJob]) -> None:
         await self._store.release([job.job_id for job in jobs], clock.now_ms(self._clock))
-        for kind in {job.kind for job in jobs} & self._handlers.keys():
+        kinds = {job.kind for job in jobs}
+        for kind in kinds & self._handlers.keys():
             self._may_have_more.add(kind)
             self._fill_again(kind)
+        if not self._handlers and self._announce is not None:
+            await self._announce(kinds)
 
     async def _run(self, job: Job) -> None:
         # A job has its lease, also the one that a request has just written and begins.

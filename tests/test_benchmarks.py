@@ -61,3 +61,22 @@ class ProcessesTests(SynchronousTestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"two over one: \d\.\d\d\n")
         self.assertRegex(done.stdout, r"of the CPU time \d+\.\d% is hashing")
+
+
+class WorkersTests(SynchronousTestCase):
+    def test_quick(self) -> None:
+        """--quick compares a registration through a worker with one at the master."""
+        if sys.platform != "linux":
+            raise SkipTest("The CPU time of another process is only read on Linux.")
+        with postgres.needed_by(self):
+            postgres.shared()
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks", "--quick", "--workers"],
+            cwd=ROOT,
+            env=dict(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"through a worker +\d+\.\d+ +\d\.\d+ ")

@@ -3,7 +3,6 @@ its requests to another one (contract B11.7)."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import signal
@@ -11,21 +10,19 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Iterator
-from urllib.parse import parse_qsl, urlsplit
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.config import load
 from regsys.wiring.process import connect
-from tests.doubles.captcha import GOOD, SECRET, CaptchaProcess
 from tests.support import invariants, postgres
 from tests.support.dialogues import Dialogue, Dialogues
+from tests.support.going_round import GoingRound, KeptConnection
 from tests.support.patience import until
 from tests.support.policies import user_consent, write_pages
 from tests.support.ports import free_port
 from tests.support.round_robin import RoundRobin
-from tests.support.service_process import Answer, ServiceProcess, psycopg2, write_config
-from tests.support.smtp_process import SMTPProcess, smtp_process
+from tests.support.service_process import ServiceProcess, psycopg2, write_config
 
 V3 = "/_matrix/client/v3"
 PASSWORD = "correct horse battery staple"
@@ -64,92 +61,23 @@ class Processes:
         self.assertEqual(made, sorted(dialogue.user_id for dialogue in dialogues))
 
 
-class RoundTests(Processes, SynchronousTestCase):
+class RoundTests(Processes, GoingRound, SynchronousTestCase):
     """Every request of a client goes to the next process."""
 
     def test_everywhere(self) -> None:
         """Registration with a captcha, terms and a mail, its repetition, logins, tokens, and an
         address that is added and confirmed: each step at each of the three processes."""
-        captcha = CaptchaProcess(self)
-        captcha.start()
-        pages = write_pages(Path(self.mktemp()).resolve(), "1.0")
-        with smtp_process() as mails:
-            self.configure(
-                enable_registration_captcha=True,
-                recaptcha_public_key="public",
-                recaptcha_private_key=SECRET,
-                recaptcha_siteverify_api=captcha.url,
-                no_proxy_hosts=["127.0.0.1"],
-                email={"notif_from": "a@test.example", "smtp_port": mails.port},
-                registrations_require_3pid=["email"],
-                rc_3pid_validation={"per_second": 1000, "burst_count": 1000},
-                **user_consent(pages),
-            )
-            self.services = self.start()
-            for first in range(COUNT):
-                self.turns = itertools.cycle([*self.services[first:], *self.services[:first]])
-                self.dialogue(f"alice{first}", mails)
+        self.configure(**self.everything())
+        self.dialogues(self.start())
 
-    def ask(self, status: int, method: str, path: str, *arguments: Any, **more: Any) -> Any:
-        """The JSON of the next process's answer, which must have this status."""
-        answer: Answer = next(self.turns).ask(method, path, *arguments, **more)
-        self.assertEqual(answer.status, status, answer)
-        return answer.json
-
-    def register(self, status: int, **body: Any) -> Any:
-        return self.ask(status, "POST", f"{V3}/register", body)
-
-    def whoami(self, status: int, token: str) -> Any:
-        return self.ask(status, "GET", f"{V3}/account/whoami", token=token)
-
-    def dialogue(self, name: str, mails: SMTPProcess) -> None:
-        self.ask(200, "GET", f"{V3}/register/available?username={name}")
-        challenge = self.register(401, username=name, password=PASSWORD)
-        self.assertEqual(len(challenge["flows"][0]["stages"]), 3)
-        session = {"session": challenge["session"]}
-        auth = {**session, "type": "m.login.recaptcha", "response": f"{GOOD}#{name}"}
-        self.assertNotIn("errcode", self.register(401, auth=auth))
-        auth = {**session, "type": "m.login.terms"}
-        self.assertEqual(len(self.register(401, auth=auth)["completed"]), 2)
-        creds = self.validated("register", f"{name}@mail.example", mails)
-        auth = {**session, "type": "m.login.email.identity", "threepid_creds": creds}
-        made = self.register(200, auth=auth)
-        again = self.register(200, auth=auth)
-        self.assertEqual(again["access_token"], made["access_token"])
-        login = {"type": "m.login.password", "user": name, "password": PASSWORD}
-        self.refresh(self.ask(200, "POST", f"{V3}/login", {**login, "refresh_token": True}))
-        self.add_address(name, login, made["access_token"], mails)
-
-    def validated(self, where: str, email: str, mails: SMTPProcess) -> dict[str, str]:
-        creds = {"client_secret": "secret"}
-        body = {**creds, "email": email, "send_attempt": 1}
-        asked = self.ask(200, "POST", f"{V3}/{where}/email/requestToken", body)
-        mail = mails.next_mail()
-        assert mail is not None
-        self.assertEqual(mail.to, email)
-        (link,) = re.findall(r"^https?://\S+$", mail.part("plain"), re.MULTILINE)
-        parts = urlsplit(link)
-        self.ask(200, "POST", parts.path, dict(parse_qsl(parts.query)))
-        return {**creds, "sid": asked["sid"]}
-
-    def refresh(self, logged_in: Any) -> None:
-        """The new token works everywhere, and then the old one nowhere."""
-        body = {"refresh_token": logged_in["refresh_token"]}
-        token = self.ask(200, "POST", f"{V3}/refresh", body)["access_token"]
-        for _ in range(COUNT):
-            self.assertEqual(self.whoami(200, token)["user_id"], logged_in["user_id"])
-        self.assertEqual(self.whoami(401, logged_in["access_token"])["errcode"], "M_UNKNOWN_TOKEN")
-
-    def add_address(self, name: str, login: Any, token: str, mails: SMTPProcess) -> None:
-        """A change of the account, which is asked for at one process and confirmed at another."""
-        creds = self.validated("account/3pid", f"{name}@work.example", mails)
-        path = f"{V3}/account/3pid/add"
-        challenge = self.ask(401, "POST", path, creds, token=token)
-        auth = {**login, "session": challenge["session"]}
-        self.ask(200, "POST", path, {**creds, "auth": auth}, token=token)
-        for _ in range(COUNT):
-            listed = self.ask(200, "GET", f"{V3}/account/3pid", token=token)["threepids"]
-            self.assertEqual(len(listed), 2)
+    def test_children(self) -> None:
+        """So it is with the two processes of one service."""
+        self.configure(**self.everything())
+        service = ServiceProcess(self, self.configs[0], options=("--processes", "2"))
+        # The process that has fewer connections takes the next one.
+        self.dialogues([KeptConnection(self, service) for _ in range(2)])
+        makers = set(re.findall(r"^\[(\d)\] .*registered @alice", service.output, re.MULTILINE))
+        self.assertEqual(makers, {"1", "2"})
 
 
 class RollingTests(Processes, SynchronousTestCase):

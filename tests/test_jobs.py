@@ -32,7 +32,12 @@ class WorkerTests(SynchronousTestCase):
         clock.advance(1000)
         store = JobStore(memory_database(self, clock))
         held: HeldJobs = HeldJobs()
-        JobRunner(store, clock, handlers={}, held=held)
+        announced: list[Any] = []
+
+        async def announce(kinds: Any) -> None:
+            announced.append(kinds)
+
+        JobRunner(store, clock, handlers={}, held=held, announce=announce)
         done: list[Job] = []
 
         async def work(job: Job) -> None:
@@ -42,6 +47,7 @@ class WorkerTests(SynchronousTestCase):
         begun = store.begin([NewJob(kind=KIND)], 1_000_000)
         held.put(self.successResultOf(Deferred.fromCoroutine(begun)))
         self.assertEqual(done, [])
+        self.assertEqual(announced, [{KIND}])
         self.successResultOf(Deferred.fromCoroutine(run_due(other)))
         self.assertEqual([job.kind for job in done], [KIND])
 
@@ -230,6 +236,23 @@ class RunTests(RunnerCase):
         self.assertEqual(self.rows("job_id"), [])
 
 
+class SlowJobStore:
+    """Takes the place of a JobStore: a claim, which has been made, returns when the test wants."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self.claims: list[Deferred[None]] = []
+
+    async def claim(self, *arguments: Any) -> Any:
+        claimed = await self._store.claim(*arguments)
+        self.claims.append(Deferred())
+        await self.claims[-1]
+        return claimed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
 class LoopTests(RunnerCase):
     def test_start(self) -> None:
         """A process that starts takes over the jobs that no process holds, then polls every few
@@ -242,6 +265,34 @@ class LoopTests(RunnerCase):
         self.assertEqual(len(self.done), 1)
         self.clock.advance(0.1)
         self.assertEqual([job.job_id for job in self.done], ["a", "b"])
+
+    def test_lookFor(self) -> None:
+        """A process that is told of jobs that another one has left runs them at once, as long as it
+        runs any."""
+        self.add("a")
+        self.runner.look_for({KIND})
+        self.assertEqual(self.done, [])
+        self.runner.start()
+        self.add("b")
+        self.add("c", kind="mail")
+        self.runner.look_for({KIND, "of another version", "fly"})
+        self.assertEqual([job.job_id for job in self.done], ["a", "b"])
+        self.wait(self.runner.stop())
+        self.runner.look_for({"mail"})
+        self.assertEqual(len(self.done), 2)
+
+    def test_lookForMeanwhile(self) -> None:
+        """What it is told of while it looks, it finds as well."""
+        store = SlowJobStore(self.store)
+        runner = self.make(store)
+        runner.start()
+        self.assertEqual(len(store.claims), 1)
+        found = store.claims.pop()
+        self.add("a")
+        runner.look_for({KIND})
+        found.callback(None)
+        store.claims.pop().callback(None)
+        self.assertEqual([job.job_id for job in self.done], ["a"])
 
     def test_many(self) -> None:
         """However many are due, one round runs them all."""

@@ -52,5 +52,5 @@ class MasterAndWorkersTests(SynchronousTestCase):
         subsystem = names["registration"](reactor)
         self.assertIsInstance(subsystem.handler._writer, RemoteWriter)
         assert subsystem.process.master is not None
-        self.assertEqual(subsystem.process.master.url, "http://127.0.0.1:9093")
+        self.assertEqual(subsystem.process.master.http.host, "127.0.0.1:9093")
         subsystem.process.stop()

@@ -9,15 +9,21 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Mapping
 
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import postgres
+from tests.support.going_round import GoingRound
 from tests.support.patience import until
 from tests.support.ports import free_port
 from tests.support.service_process import Answer, ServiceProcess, psycopg2, write_config
+
+if TYPE_CHECKING:
+    _SynchronousTestCase = SynchronousTestCase
+else:
+    _SynchronousTestCase = object
 
 V3 = "/_matrix/client/v3"
 SECRET = "the secret of master and workers"
@@ -27,7 +33,13 @@ NAMES, CLIENTS = 60, 6
 ON_LOOPBACK = {"bind_addresses": ["127.0.0.1"], "type": "http"}
 
 
-class WorkerProcessTests(SynchronousTestCase):
+class MasterAndWorkers(_SynchronousTestCase):
+    """A ``master``, and two workers: over a Unix socket and over TCP."""
+
+    def options(self) -> Mapping[str, Any]:
+        """More of the configuration of all three."""
+        return {}
+
     def setUp(self) -> None:
         # A Unix socket's path must be short.
         self.folder = Path(tempfile.mkdtemp(prefix="regsys-"))
@@ -46,6 +58,7 @@ class WorkerProcessTests(SynchronousTestCase):
             ],
             worker_replication_secret=SECRET,
             registration_shared_secret="of the administrator",
+            **self.options(),
         )
         self.master = ServiceProcess(self, self.config)
         self.over_socket = self.worker("worker1", {"path": str(self.socket)})
@@ -66,7 +79,7 @@ class WorkerProcessTests(SynchronousTestCase):
         path.write_text(yaml.safe_dump(options))
         return ServiceProcess(self, self.config, path)
 
-    def register(self, service: ServiceProcess, **body: Any) -> Answer:
+    def ask_to_register(self, service: ServiceProcess, **body: Any) -> Answer:
         return service.ask("POST", f"{V3}/register", body)
 
     def assertKnown(self, token: str, user_id: str) -> None:
@@ -75,22 +88,38 @@ class WorkerProcessTests(SynchronousTestCase):
             answer = service.ask("GET", f"{V3}/account/whoami", token=token)
             self.assertEqual((answer.status, answer.json.get("user_id")), (200, user_id))
 
+
+class DialogueTests(GoingRound, MasterAndWorkers, SynchronousTestCase):
+    def options(self) -> Mapping[str, Any]:
+        return self.everything()
+
+    def test_everywhere(self) -> None:
+        """Registration with a captcha, terms and a mail, logins, tokens, and an address that is
+        added: each request at the next process. A mail that is asked for at a worker is sent at
+        once, by the master."""
+        self.dialogues(self.all)
+        self.assertSentAtOnce([self.over_socket, self.over_tcp])
+
+
+class WorkerProcessTests(MasterAndWorkers, SynchronousTestCase):
     def test_round(self) -> None:
         """One registration goes on, and ends, wherever its client asks next; so do logins."""
         for number, (first, second, third) in enumerate(
             (self.all, (*self.all[1:], self.all[0]), (self.all[2], *self.all[:2]))
         ):
             name = f"user{number}"
-            begun = self.register(first, username=name, password=PASSWORD)
+            begun = self.ask_to_register(first, username=name, password=PASSWORD)
             self.assertEqual(begun.status, 401)
             auth = {**DUMMY, "session": begun.json["session"]}
-            done = self.register(second, auth=auth)
+            done = self.ask_to_register(second, auth=auth)
             self.assertEqual(done.status, 200, done)
-            again = self.register(third, auth=auth)
+            again = self.ask_to_register(third, auth=auth)
             self.assertEqual(again.json, done.json)
             self.assertKnown(done.json["access_token"], f"@{name}:test.example")
             for service in self.all:
-                taken = self.register(service, username=name.upper(), password=PASSWORD, auth=DUMMY)
+                taken = self.ask_to_register(
+                    service, username=name.upper(), password=PASSWORD, auth=DUMMY
+                )
                 self.assertEqual((taken.status, taken.json["errcode"]), (400, "M_USER_IN_USE"))
                 login = {"type": "m.login.password", "user": name, "password": PASSWORD}
                 logged_in = service.ask("POST", f"{V3}/login", login)
@@ -106,11 +135,11 @@ class WorkerProcessTests(SynchronousTestCase):
     def test_masterAway(self) -> None:
         """While the master is away a worker says so in time, and loses no registration: the
         client's own retry ends it."""
-        begun = self.register(self.over_tcp, username="alice", password=PASSWORD)
+        begun = self.ask_to_register(self.over_tcp, username="alice", password=PASSWORD)
         auth = {**DUMMY, "session": begun.json["session"]}
         self.master.kill()
         started_s = time.monotonic()
-        answer = self.register(self.over_tcp, auth=auth)
+        answer = self.ask_to_register(self.over_tcp, auth=auth)
         self.assertLess(time.monotonic() - started_s, 10)
         self.assertEqual((answer.status, answer.json["errcode"]), (503, "M_UNKNOWN"))
         self.assertEqual(answer.headers["Retry-After"], "2")
@@ -119,11 +148,15 @@ class WorkerProcessTests(SynchronousTestCase):
         ended: list[Answer] = []
 
         def ends() -> bool:
-            ended.append(self.register(self.over_socket, auth=auth))
+            ended.append(self.ask_to_register(self.over_socket, auth=auth))
             return ended[-1].status == 200
 
         until(ends, lambda: str(ended))
         self.assertKnown(ended[-1].json["access_token"], "@alice:test.example")
+        again = self.ask_to_register(self.over_tcp, username="bob", password=PASSWORD, auth=DUMMY)
+        self.assertEqual(again.status, 200)
+        self.assertEqual(self.over_tcp.output.count("the master does not answer"), 1)
+        self.over_tcp.wait_for("the master answers again: 1 calls had failed")
 
     def test_masterKilled(self) -> None:
         """A master that is killed under its workers' clients, and starts again, leaves nothing
@@ -148,13 +181,13 @@ class WorkerProcessTests(SynchronousTestCase):
 
     def register_patiently(self, name: str) -> str:
         """Register at one worker after the other, until one succeeds; the access token."""
-        begun = self.register(self.over_tcp, username=name, password=PASSWORD)
+        begun = self.ask_to_register(self.over_tcp, username=name, password=PASSWORD)
         auth = {**DUMMY, "session": begun.json["session"]}
         answers: list[Answer] = []
 
         def succeeds() -> bool:
             worker = (self.over_socket, self.over_tcp)[len(answers) % 2]
-            answers.append(self.register(worker, auth=auth))
+            answers.append(self.ask_to_register(worker, auth=auth))
             assert answers[-1].status in (200, 503), answers
             return answers[-1].status == 200
 
@@ -170,7 +203,7 @@ class WorkerProcessTests(SynchronousTestCase):
         text = (self.folder / "worker2.yaml").read_text()
         other.write_text(f"{text}\nworker_replication_secret: another\n")
         worker = ServiceProcess(self, self.config, other)
-        answer = self.register(worker, username="alice", password=PASSWORD, auth=DUMMY)
+        answer = self.ask_to_register(worker, username="alice", password=PASSWORD, auth=DUMMY)
         self.assertEqual(answer.status, 503)
         worker.wait_for("Compare worker_replication_secret")
         self.master.wait_for("another worker_replication_secret")

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import hmac
 import math
-from typing import Awaitable, Callable, Optional, Sequence, TypeVar
+from typing import Awaitable, Callable, Mapping, Optional, Sequence, TypeVar
 
 import attr
 from twisted.internet.defer import CancelledError
@@ -46,10 +46,21 @@ class BucketsOf:
     burst_count: int
     has_sites: bool = False
     _mac_key: bytes = attr.field(init=False, repr=False)
+    # The interval and the burst of a bucket that is so many times as large.
+    _sizes: Mapping[int, tuple[int, int]] = attr.field(init=False, repr=False)
 
     @_mac_key.default
     def _derive(self) -> bytes:
         return hmac.digest(self.secret, b"regsys limits", "sha256")
+
+    @_sizes.default
+    def _all_sizes(self) -> Mapping[int, tuple[int, int]]:
+        return {times: self._size(times) for times in (1, WHOLE_SITE)}
+
+    def _size(self, times: int) -> tuple[int, int]:
+        burst_count = self.burst_count * times
+        interval_us = round(1_000_000 / (self.per_second * times))
+        return max(1, min(interval_us, _MOST_US // burst_count)), burst_count
 
     def __call__(self, key: str) -> Sequence[Bucket]:
         site = site_key(key) if self.has_sites else None
@@ -57,15 +68,10 @@ class BucketsOf:
         return [own] if site is None else [own, self._bucket(site, WHOLE_SITE)]
 
     def _bucket(self, key: str, times: int) -> Bucket:
-        burst_count = self.burst_count * times
-        interval_us = round(1_000_000 / (self.per_second * times))
         text = f"{self.name}\0{key}".encode()
-        return Bucket(
-            # hmac.digest would let other threads run, and then wait for them.
-            key=hashlib.blake2b(text, key=self._mac_key, digest_size=16).hexdigest(),
-            interval_us=max(1, min(interval_us, _MOST_US // burst_count)),
-            burst_count=burst_count,
-        )
+        # hmac.digest would let other threads run, and then wait for them.
+        mac = hashlib.blake2b(text, key=self._mac_key, digest_size=16).hexdigest()
+        return Bucket(mac, *self._sizes[times])
 
 
 @implementer(ILimiter)
@@ -79,9 +85,9 @@ class SharedLimiter:
     own: ILocalLimiter
 
     async def peek(self, key: str) -> None:
-        """Asks the store only about what this process has itself counted for. Where others have
-        filled a bucket it does not refuse early, and ``take`` decides: so a registration in one
-        request asks the store once."""
+        """Asks the store only about what this process has itself counted for, or been refused for.
+        Where others have filled a bucket the first request is not refused early, and ``take``
+        decides: so a registration in one request asks the store once."""
         if not self.own.holds(key):
             return
         wait_us = await self._answer(self.store.peek, key)
@@ -94,9 +100,11 @@ class SharedLimiter:
         wait_us = await self._answer(self.store.take, key)
         if wait_us is None:
             await self.own.take(key)
-        else:
-            _check(wait_us)
-            self.own.count(key)
+            return
+        # Also what is refused: the bucket is full, so that this process is to ask early from now
+        # on, and lets nobody through should the store go away.
+        self.own.count(key)
+        _check(wait_us)
 
     async def give_back(self, key: str) -> None:
         await self.own.give_back(key)

@@ -94,15 +94,15 @@ def account_json(new: NewAccount) -> dict[str, Any]:
     }
 
 
-def parse_account(data: Mapping[str, Any], issue: Issue) -> NewAccount:
+def parse_account(data: Mapping[str, Any], issue: Issue, **more: Any) -> NewAccount:
     """The account of which ``data`` is the JSON, with the tokens that ``issue`` makes. A key that
-    is absent has its field's default, unknown ones are ignored."""
+    is absent has its field's default, unknown ones are ignored. ``more`` are further fields."""
     values = {name: codec.parse(data[name]) for name, codec in _CODECS.items() if name in data}
-    new = NewAccount(**values)
     if data.get("device") is None:
-        return new
-    login = issue(new.user_id, parse_terms(data["terms"]), new.key)
-    return attr.evolve(new, device=_parsed(NewDevice, {**data["device"], "login": login}))
+        return NewAccount(**values, **more)
+    login = issue(values["user_id"], parse_terms(data["terms"]), values["key"])
+    device = _parsed(NewDevice, {**data["device"], "login": login})
+    return NewAccount(**values, **more, device=device)
 
 
 def facts_json(facts: AccountFacts) -> dict[str, Any]:

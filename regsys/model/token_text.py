@@ -38,7 +38,8 @@ def derived_letters(
     """
 
     def block(number: int) -> bytes:
-        return hmac.digest(secret, f"{purpose}\0{key}\0{number}".encode(), "sha256")
+        # hmac.digest would let other threads run, and then wait for them.
+        return hmac.new(secret, f"{purpose}\0{key}\0{number}".encode(), "sha256").digest()
 
     return _letters(block, length, alphabet)
 

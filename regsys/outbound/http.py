@@ -182,7 +182,7 @@ class HTTPClient:
         except Exception as error:
             # Whatever else may go wrong between two machines. The kind says enough: the text
             # of some quotes what was sent.
-            raise NoAnswer(_reason(error)) from None
+            raise NoAnswer(reason_of(error)) from None
         finally:
             self._under_way -= 1
 
@@ -204,7 +204,7 @@ def _too_slow(result: object, seconds: float) -> Failure:
     return Failure(NoAnswer(f"no answer within {seconds:g} s"))
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The class of an error; where Twisted wraps a list of reasons, those of the reasons."""
     reasons: Any = getattr(error, "reasons", None) or [Failure(error)]
     for reason in reasons:

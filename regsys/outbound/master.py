@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+from typing import Any, Awaitable, Callable, Mapping, Protocol
 
 import attr
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.endpoints import UNIXClientEndpoint
-from twisted.web.client import URI, Agent, HTTPConnectionPool
-from twisted.web.iweb import IAgent, IAgentEndpointFactory
-from zope.interface import implementer
+from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from regsys.config.workers import MasterConfig, WorkerConfig
 from regsys.errors import NoMaster
 from regsys.model import Secret
-from regsys.outbound.http import HTTPClient, NoAnswer
+from regsys.outbound.hosts import HostEndpoint, tls_to
+from regsys.outbound.http import Answer, HTTPClient, NoAnswer
+from regsys.outbound.persistent import PersistentClient
 
 CONNECT_S = 2.0
 # The master closes a connection on which nothing arrives for a minute.
@@ -24,50 +24,48 @@ MOST_IDLE = 50
 AT_ONCE = 10_000
 
 
-@implementer(IAgentEndpointFactory)
-@attr.frozen
-class _Socket:
-    reactor: Any
-    path: str
+async def _nothing_to_close() -> None:
+    pass
 
-    def endpointForURI(self, uri: URI) -> UNIXClientEndpoint:
-        return UNIXClientEndpoint(self.reactor, self.path, timeout=CONNECT_S)
+
+class Posts(Protocol):
+    """Posts JSON; HTTPClient or PersistentClient."""
+
+    clock: IReactorTime
+
+    async def post_json(
+        self, url: str, value: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> Answer: ...
 
 
 @attr.frozen(kw_only=True)
 class Master:
-    """``url`` has no path. No proxy is used. ``pool`` keeps the connections that are not in use."""
+    """``url`` is what the URL has before the path, as far as ``http`` does not know it itself.
+    ``close`` closes the connections that are not in use."""
 
-    http: HTTPClient
-    url: str
+    http: Posts
     secret: Secret
-    pool: Optional[HTTPConnectionPool] = None
+    url: str = ""
+    close: Callable[[], Awaitable[None]] = _nothing_to_close
 
     @classmethod
     def on(cls, reactor: Any, worker: WorkerConfig) -> Master:
-        """The real one."""
+        """The real one. No proxy is used."""
         config = worker.master
-        pool = HTTPConnectionPool(reactor)
-        pool.maxPersistentPerHost, pool.cachedConnectionTimeout = MOST_IDLE, IDLE_S
-        agent: IAgent
-        if config.path is not None:
-            agent = Agent.usingEndpointFactory(reactor, _Socket(reactor, config.path), pool)
-        else:
-            agent = Agent(reactor, connectTimeout=CONNECT_S, pool=pool)
-        return attr.evolve(cls.over(HTTPClient.over(agent, reactor), worker), pool=pool)
+        http = PersistentClient(
+            endpoint=_endpoint(reactor, config),
+            host=_netloc(config),
+            clock=reactor,
+            idle_s=IDLE_S,
+            most_idle=MOST_IDLE,
+        )
+        return cls(http=http, secret=worker.secret, close=http.close)
 
     @classmethod
     def over(cls, http: HTTPClient, worker: WorkerConfig) -> Master:
-        return cls(
-            http=attr.evolve(http, at_once=AT_ONCE),
-            url=_url(worker.master),
-            secret=worker.secret,
-        )
-
-    async def close(self) -> None:
-        """Close the connections that are not in use."""
-        if self.pool is not None:
-            await self.pool.closeCachedConnections()
+        """One whose requests ``http`` sends."""
+        url = f"{'https' if worker.master.tls else 'http'}://{_netloc(worker.master)}"
+        return cls(http=attr.evolve(http, at_once=AT_ONCE), url=url, secret=worker.secret)
 
     async def ask(self, path: str, body: Mapping[str, Any], seconds: float) -> tuple[int, Any]:
         """POST this; returns the status and the parsed body, None if it is not JSON. NoMaster if
@@ -86,8 +84,18 @@ class Master:
             return answer.status, None
 
 
-def _url(config: MasterConfig) -> str:
+def _endpoint(reactor: Any, config: MasterConfig) -> IStreamClientEndpoint:
     if config.path is not None:
-        return "http://localhost"
+        return UNIXClientEndpoint(reactor, config.path, timeout=CONNECT_S)
+    assert config.host is not None and config.port is not None
+    endpoint: IStreamClientEndpoint = HostEndpoint(
+        reactor, config.host, config.port, timeout=CONNECT_S
+    )
+    return wrapClientTLS(tls_to(config.host), endpoint) if config.tls else endpoint
+
+
+def _netloc(config: MasterConfig) -> str:
+    if config.path is not None:
+        return "localhost"
     host = f"[{config.host}]" if ":" in (config.host or "") else config.host
-    return f"{'https' if config.tls else 'http'}://{host}:{config.port}"
+    return f"{host}:{config.port}"

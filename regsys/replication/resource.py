@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import Any, Awaitable, Callable, Mapping, Optional, Protocol
+from typing import Any, Awaitable, Callable, Collection, Mapping, Optional, Protocol
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -41,7 +41,8 @@ class MasterCalls:
 
     ``count_and_register`` makes an account that no worker has counted or planned jobs for: the
     address it counts for is its second argument. ``terms`` and ``issue`` are those of Logins.
-    ``approved``: whether an account is that a worker says nothing about.
+    ``approved``: whether an account is that a worker says nothing about. ``look_for_jobs`` looks
+    for jobs of these kinds that workers have left.
     """
 
     secret: Secret
@@ -51,12 +52,13 @@ class MasterCalls:
     terms: Callable[[DeviceRequest, bool], LoginTerms]
     issue: Issue
     approved: bool
+    look_for_jobs: Callable[[Collection[str]], None]
     calls: Calls
     clock: IReactorTime
 
     def endpoint(self) -> Endpoint:
         paths = tuple(f"{wire.PREFIX}/{name}/{{user_id}}/{{call_id}}" for name in wire.NAMES)
-        return Endpoint("replication", paths, {"POST": self._post})
+        return Endpoint("replication", (*paths, wire.RUN_JOBS_PATH), {"POST": self._post})
 
     async def _post(self, call: Call) -> Reply:
         try:
@@ -67,6 +69,9 @@ class MasterCalls:
 
     async def _answer(self, call: Call) -> Mapping[str, Any]:
         self._check_secret(call)
+        if call.path == wire.RUN_JOBS_PATH:
+            self.look_for_jobs(wire.parse_kinds(call.object()))
+            return {}
         name = call.path.removeprefix(f"{wire.PREFIX}/").partition("/")[0]
         user_id, call_id = call.path_args["user_id"], call.path_args["call_id"]
         if len(call_id) > MAX_CALL_ID:
@@ -115,7 +120,8 @@ class MasterCalls:
         else:
             created = await self.count_and_register(sent.account, sent.counted_at)
         if not created.replayed:
-            log.info("registered {user_id} for a worker", user_id=str(created.user_id))
+            # The worker's own log has a line, too.
+            log.debug("registered {user_id} for a worker", user_id=str(created.user_id))
         elif await self.calls.find(call) is not None:
             # It was this very call that has made the account: it gets the same answer again.
             created = attr.evolve(created, replayed=False)

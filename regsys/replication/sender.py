@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from regsys import deadlines
-from regsys.errors import NoMaster, RegistrationError, Unavailable
+from regsys.errors import NoMaster, Unavailable
 from regsys.model import UserID
 from regsys.replication import wire
 from regsys.replication.refusals import refusal_of
@@ -39,12 +39,52 @@ def new_call_id() -> str:
     return secrets.token_hex(16)
 
 
+@attr.define(eq=False)
+class _MasterLog:
+    """One line when calls begin to fail, for each of the two causes, and one with their number when
+    the master answers again."""
+
+    _reported: set[str] = attr.field(init=False, factory=set)
+    _failed: int = attr.field(init=False, default=0)
+
+    def is_away(self, name: str, reason: str) -> None:
+        self._failed += 1
+        if self._is_new("away"):
+            log.error(
+                "the master does not answer {name}: {reason}. Further calls that fail are counted,"
+                " and not logged",
+                name=name,
+                reason=reason,
+            )
+
+    def refuses_us(self, error: str) -> None:
+        self._failed += 1
+        if self._is_new("refuses us"):
+            log.error(
+                "the master refuses this worker's calls: {error} Compare worker_replication_secret"
+                " and instance_map.main with its configuration",
+                error=error,
+            )
+
+    def answers(self) -> None:
+        if self._reported:
+            log.info("the master answers again: {count} calls had failed", count=self._failed)
+            self._reported.clear()
+            self._failed = 0
+
+    def _is_new(self, cause: str) -> bool:
+        is_new = cause not in self._reported
+        self._reported.add(cause)
+        return is_new
+
+
 @attr.frozen(kw_only=True)
 class Sender:
     """Every try of a call has the same id, so that the master does it once."""
 
     ask: Ask
     clock: IReactorTime
+    _log: _MasterLog = attr.field(init=False, factory=_MasterLog)
 
     async def call(
         self,
@@ -65,7 +105,7 @@ class Sender:
         while (left_s := ends_s - self.clock.seconds()) > 0:
             try:
                 status, answer = await self.ask(path, body, min(TRY_S, left_s))
-                return _outcome(status, answer, parse)
+                return self._outcome(status, answer, parse)
             except NoMaster as error:
                 reason = str(error)
             # Half of it is random, so that calls that failed together spread out.
@@ -74,33 +114,26 @@ class Sender:
                 break
             await deferLater(self.clock, wait_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        log.error("the master does not answer {name}: {reason}", name=name, reason=reason)
+        self._log.is_away(name, reason)
         raise Unavailable()
 
-
-def _outcome(status: int, answer: Any, parse: Callable[[Mapping[str, Any]], T]) -> T:
-    """Raises NoMaster if this answer does not say what has become of the call."""
-    if status in _NOT_FINAL:
-        raise NoMaster(f"it answers {status}")
-    refused = refusal_of(status, answer)
-    if refused is not None and status != 200:
-        _check_configured(refused)
-        raise refused
-    if status != 200 or not isinstance(answer, Mapping):
-        raise NoMaster(f"its answer ({status}) is none of a master's")
-    try:
-        return parse(answer)
-    except ValueError as error:
-        raise NoMaster(str(error)) from None
-
-
-def _check_configured(refused: RegistrationError) -> None:
-    """A client must not take for its own mistake what the operator has to mend."""
-    if (refused.status, refused.errcode) not in _NOT_OURS:
-        return
-    log.error(
-        "the master refuses this worker's calls: {error} Compare worker_replication_secret and"
-        " instance_map.main with its configuration",
-        error=refused.text,
-    )
-    raise Unavailable()
+    def _outcome(self, status: int, answer: Any, parse: Callable[[Mapping[str, Any]], T]) -> T:
+        """Raises NoMaster if this answer does not say what has become of the call."""
+        if status in _NOT_FINAL:
+            raise NoMaster(f"it answers {status}")
+        refused = refusal_of(status, answer)
+        if refused is not None and status != 200:
+            if (refused.status, refused.errcode) in _NOT_OURS:
+                # A client must not take for its own mistake what the operator has to mend.
+                self._log.refuses_us(refused.text)
+                raise Unavailable()
+            self._log.answers()
+            raise refused
+        if status != 200 or not isinstance(answer, Mapping):
+            raise NoMaster(f"its answer ({status}) is none of a master's")
+        try:
+            parsed = parse(answer)
+        except ValueError as error:
+            raise NoMaster(str(error)) from None
+        self._log.answers()
+        return parsed

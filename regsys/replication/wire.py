@@ -36,6 +36,8 @@ REGISTER_DEVICE = "device_check_registered"
 POST_REGISTER = "post_register"
 DEACTIVATE = "deactivate"
 NAMES = (REGISTER_USER, REGISTER_DEVICE, POST_REGISTER, DEACTIVATE)
+# A call of ours alone, which has no id and no outcome.
+RUN_JOBS_PATH = f"{PREFIX}/run_jobs"
 
 # How far the caches of the other side are: we have none that depend on it.
 _STREAMS = "_INT_STREAM_POS"
@@ -101,7 +103,7 @@ def parse_account_body(
         account = _plain_account(body, call, now_ms, approved)
     else:
         try:
-            account = parse_account(whole, issue)
+            account = parse_account(whole, issue, call=call)
         except (KeyError, TypeError, ValueError, AttributeError):
             # The cause would quote the account, its password hash too.
             raise BadJSON("'account' is not an account.") from None
@@ -111,7 +113,7 @@ def parse_account_body(
             raise WrongCall("'account' has another user ID than the path.")
     taken = json_body.boolean(body, "rate_taken")
     return SentAccount(
-        account=attr.evolve(account, call=call),
+        account=account,
         counted_at=None if taken else json_body.string(body, "address"),
         planned=whole is not None,
     )
@@ -139,6 +141,7 @@ def _plain_account(
     try:
         return NewAccount(
             key=key_of(call),
+            call=call,
             user_id=parse_user_id(call.user_id),
             created_ms=now_ms,
             password_hash=json_body.string(body, "password_hash"),
@@ -154,6 +157,14 @@ def _plain_account(
         )
     except ValueError as error:
         raise WrongCall(str(error)) from None
+
+
+def parse_kinds(body: Mapping[str, Any]) -> frozenset[str]:
+    """The kinds of jobs of a ``run_jobs``. Raises BadJSON."""
+    kinds = body.get("kinds")
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        raise BadJSON("'kinds' must be a list of strings.")
+    return frozenset(kinds)
 
 
 def parse_user_id(text: str) -> UserID:
@@ -185,11 +196,19 @@ def parse_created(answer: Mapping[str, Any], new: NewAccount, issue: Issue) -> O
     try:
         user_id, login = UserID.parse(answer["user_id"]), None
         if answer.get("terms") is not None:
-            login = issue(user_id, parse_terms(answer["terms"]), new.key)
+            login = _login(user_id, parse_terms(answer["terms"]), new, issue)
         replayed = bool(answer.get("replayed", False))
         return Created(user_id=user_id, login=login, replayed=replayed)
     except (TypeError, AttributeError):
         raise ValueError("the answer of register_user has the wrong shape") from None
+
+
+def _login(user_id: UserID, terms: LoginTerms, new: NewAccount, issue: Issue) -> Login:
+    sent = None if new.device is None else new.device.login
+    # Mostly it is what was sent, and need not be made once more.
+    if sent is not None and (user_id, terms) == (new.user_id, sent.terms):
+        return sent
+    return issue(user_id, terms, new.key)
 
 
 # --- device_check_registered --------------------------------------------------------------------

@@ -116,7 +116,11 @@ def worker(
         )
     given = brought.given(config, process, hooks, rooms, directory, blocking, services, signer)
     _, base = over_own_tables(given)
-    return assemble(base, replication.remote_writer(base.parts), runs_jobs=False)
+    return assemble(
+        base,
+        replication.remote_writer(base.parts),
+        announce=replication.announced_jobs(base.parts),
+    )
 
 
 def of_process(config: Config, clock: Any, process: Optional[Process] = None) -> Subsystem:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Optional
 
-from regsys.accounts.handler import RegistrationHandler
 from regsys.client_api.signup import Signup
 from regsys.config import ConfigError
-from regsys.http import Endpoint
 from regsys.http.refusals import RefusalLog
 from regsys.http.serving import InFlight
 from regsys.interfaces.internal import IRegistrationWriter
-from regsys.jobs import Handler, JobRunner
+from regsys.jobs import Announce, Handler, JobRunner
 from regsys.model.networks import address_key
 from regsys.storage.housekeeping import Housekeeping
 from regsys.templates import Templates
@@ -20,6 +18,7 @@ from regsys.wiring import jobs, template_checks
 from regsys.wiring.endpoints import endpoints
 from regsys.wiring.foundation import Foundation
 from regsys.wiring.parts import Parts
+from regsys.wiring.replication import ForWorkers
 from regsys.wiring.rules import rules
 from regsys.wiring.subsystem import Subsystem
 
@@ -29,14 +28,14 @@ def assemble(
     writer: IRegistrationWriter,
     *,
     recovery: Optional[Handler] = None,
-    for_workers: Optional[Callable[[RegistrationHandler], Endpoint]] = None,
-    runs_jobs: bool = True,
+    for_workers: Optional[ForWorkers] = None,
+    announce: Optional[Announce] = None,
 ) -> Subsystem:
     """``recovery`` runs the jobs that finish accounts in a homeserver's store; None if there are
-    none. ``for_workers`` makes what workers
-    call; None where there are none. ``runs_jobs``: else another process runs all jobs, and deletes
-    what has expired."""
+    none. ``for_workers`` makes what workers call; None where there are none. ``announce`` tells
+    another process, which runs all jobs and deletes what has expired; None where this one does."""
     parts, stores, active, config = base.parts, base.stores, base.active, base.parts.config
+    runs_jobs = announce is None
     post_consent = base.post_consent()
     made = rules(base, writer, post_consent)
     runner = JobRunner(
@@ -45,6 +44,7 @@ def assemble(
         handlers=jobs.handlers(parts, base.planned, post_consent, recovery) if runs_jobs else {},
         held=parts.held_jobs,
         metrics=parts.process.metrics if runs_jobs else None,
+        announce=announce,
     )
     _check_templates(parts, made.signup)
     pages = Pages(Templates.load(config.public_baseurl, parts.template_directories))
@@ -70,7 +70,7 @@ def assemble(
         refusals=RefusalLog(parts.clock, address_key, frozenset(made.signup.uia.stages)),
         reloadable=parts.threepid_rules.files,
         endpoints={endpoint.name: endpoint for endpoint in endpoints(parts, stores, made, pages)},
-        for_workers=() if for_workers is None else (for_workers(made.handler),),
+        for_workers=() if for_workers is None else (for_workers(made.handler, runner),),
         warnings=(*config.warnings, *(waiting if runs_jobs else ())),
         hashes=made.signup.hashes,
         housekeeping=Housekeeping(expiring, parts.clock),

@@ -27,7 +27,7 @@ from regsys.storage.database import Database, Transaction
 from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
 from regsys.storage.pool import connection_pool
 from regsys.storage.rate_limits import RateLimitStore
-from regsys.storage.secrets import get_or_keep
+from regsys.storage.secrets import get_or_keep, is_as_before
 
 log = Logger()
 
@@ -135,8 +135,9 @@ def prepare(
     """Bring the schema up to date and fetch the macaroon secret, making one if none is set.
 
     Returns the schema numbers that were applied, and the secret. Blocks: call it before
-    the reactor runs, or in a thread. ``tell`` is called with a sentence if it has to wait.
-    Raises CannotStart and NewerSchema.
+    the reactor runs, or in a thread. ``tell`` is called with a sentence if it has to wait, and for
+    each secret that another process over this database had otherwise. Raises CannotStart and
+    NewerSchema.
     """
     if config.database.path == ":memory:":
         raise CannotStart("an SQLite database in memory cannot be served: name a file")
@@ -144,12 +145,33 @@ def prepare(
     chosen = dialect(config.database)
     with contextlib.closing(connection), cannot_start(chosen, "the database cannot be prepared"):
         applied = migrations.migrate(connection, chosen, tell)
+        txn = Transaction(connection.cursor(), chosen)
         if config.tokens.macaroon_secret_key is not None:
             secret = config.tokens.macaroon_secret_key.reveal()
         else:
-            txn = Transaction(connection.cursor(), chosen)
             secret = get_or_keep(txn, "macaroon_secret_key", secrets.token_urlsafe(32))
+        _compare_secrets(txn, config, secret, tell)
     return applied, secret.encode("utf-8")
+
+
+def _compare_secrets(
+    txn: Transaction, config: Config, macaroon_secret: str, tell: Callable[[str], None]
+) -> None:
+    """Tell of each secret that the process before had otherwise. This is no error: to change a
+    secret on purpose looks the same."""
+    form_secret, shared_secret = config.terms.form_secret, config.registration.shared_secret
+    for name, value in {
+        "macaroon_secret_key": macaroon_secret,
+        "password_config.pepper": config.passwords.pepper.reveal(),
+        "form_secret": form_secret.reveal() if form_secret else "",
+        "registration_shared_secret": shared_secret.reveal() if shared_secret else "",
+    }.items():
+        if not is_as_before(txn, name, value):
+            tell(
+                f"{name} is not the one of the process that was started before over this database."
+                " If you have changed it, restart all other processes, too; else give all the"
+                " same one: what one process signs or hashes with it another does not accept"
+            )
 
 
 def open_process(

@@ -107,20 +107,32 @@ class LimiterTests(SharedCase):
         self.assertEqual(self.refused(self.limiter.take("a")), 1001)
 
     def test_peek(self) -> None:
-        """The store is looked at for what this process has counted, until that has leaked; for
-        others ``take`` decides, which asks in any case."""
+        """The store is looked at for what this process has counted, or has been refused for, until
+        that has leaked; for others ``take`` decides, which asks in any case."""
+        for wait_us in (0, 1_000_000):
+            self.store.wait_us = 1_000_000
+            self.wait(self.limiter.peek("a"))
+            self.assertEqual(self.store.asked, [])
+            self.store.wait_us = wait_us
+            taking = Deferred.fromCoroutine(self.limiter.take("a"))
+            taking.addErrback(lambda failure: failure.trap(LimitExceeded))
+            self.store.wait_us = 1_000_000
+            self.refused(self.limiter.peek("a"))
+            self.wait(self.limiter.peek("b"))
+            self.assertEqual([name for name, _ in self.store.asked], ["take", "peek"])
+            self.store.asked.clear()
+            self.clock.advance(10)
+
+    def test_refusedElsewhere(self) -> None:
+        """What the store has refused, because others have filled the bucket, passes no more easily
+        once the store is away."""
         self.store.wait_us = 1_000_000
-        self.wait(self.limiter.peek("a"))
-        self.assertEqual(self.store.asked, [])
-        self.refused(self.limiter.take("a"))
-        self.store.wait_us = 0
-        self.wait(self.limiter.take("a"))
-        self.store.wait_us = 1_000_000
-        self.refused(self.limiter.peek("a"))
-        self.wait(self.limiter.peek("b"))
-        self.clock.advance(10)
-        self.wait(self.limiter.peek("a"))
-        self.assertEqual([name for name, _ in self.store.asked], ["take", "take", "peek"])
+        self.assertEqual(self.passing(5), 0)
+        self.store.error = self.away()
+        with capturedLogs():
+            self.assertEqual(self.passing(5), 0)
+            self.clock.advance(10)
+            self.assertEqual(self.passing(5), 1)
 
     def test_share(self) -> None:
         """When the store goes, this process's limit knows what it has let through before, and what

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any, Mapping, Optional, Sequence
+from unittest import TestCase
 
 import attr
 from treq.testing import StubTreq
 from twisted.internet import reactor
 from twisted.internet.task import Clock
+from twisted.web.resource import IResource
 
 from regsys import http
 from regsys.accounts.writer import LocalWriter
+from regsys.config import MasterConfig, WorkerConfig
 from regsys.credentials.access_tokens import Logins
 from regsys.errors import NoMaster
 from regsys.model import Created, NewAccount, Secret
@@ -22,6 +25,7 @@ from regsys.replication.sender import Ask
 from regsys.storage.replication_calls import ReplicationCallStore
 from regsys.testing.contracts.case import NOW_MS, SERVER
 from tests.replication.fixtures import SECRET
+from tests.support.sockets import Sockets
 
 URL = "http://master.example:9093"
 
@@ -39,12 +43,14 @@ class HastyClock(Clock):
 
 @attr.define(eq=False)
 class InProcessMaster:
-    """``ask`` sends to its real resource. ``counted``: for whom it was asked to count."""
+    """``ask`` sends to its real resource. ``counted``: for whom it was asked to count.
+    ``looked_for``: the kinds of jobs that it was told of."""
 
     writer: LocalWriter
     logins: Logins
     db: Any
     counted: list[Optional[str]] = attr.field(factory=list)
+    looked_for: list[Any] = attr.field(factory=list)
     ask: Ask = attr.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -62,6 +68,7 @@ class InProcessMaster:
             terms=lambda request, is_guest: self.logins.terms(request, is_guest=is_guest),
             issue=self.logins.issue,
             approved=True,
+            look_for_jobs=self.looked_for.append,
             calls=ReplicationCallStore(self.db),
             clock=clock,
         )
@@ -95,3 +102,17 @@ class Cuts:
         if cut == "stranger":
             return 200, None
         return answer
+
+
+def over_sockets(case: TestCase, resource: IResource) -> tuple[Ask, Any]:
+    """Asks a master with this resource over loopback, until the test ends, and its site. The answer
+    is there once it is awaited."""
+    sockets = Sockets.of_all_tests()
+    site = http.site(resource, clock=sockets.reactor)
+    port = sockets.listen(site)
+    case.addCleanup(sockets.turn_until_closed, port.stopListening)
+    main = MasterConfig(host="127.0.0.1", port=port.getHost().port)
+    worker = WorkerConfig(name="worker1", master=main, secret=Secret(SECRET))
+    master = Master.on(sockets.reactor, worker)
+    case.addCleanup(sockets.turn_until_closed, master.close)
+    return sockets.waiting(master.ask), site

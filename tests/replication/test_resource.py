@@ -70,6 +70,24 @@ class MasterCase(_TestCase):
 
 
 class Shapes(MasterCase):
+    async def test_jobs(self) -> None:
+        """A worker that has left jobs says of which kinds, with the secret."""
+
+        async def told(body: Any, *authorization: str) -> int:
+            response = await self.treq.request(
+                "POST",
+                f"{URL}{wire.RUN_JOBS_PATH}",
+                headers={"Authorization": list(authorization)},
+                data=json.dumps(body).encode(),
+            )
+            return int(response.code)
+
+        self.assertEqual(await told({"kinds": ["mail", "sms"]}, *RIGHT), 200)
+        self.assertEqual(await told({"kinds": ["mail"]}, "Bearer x"), 401)
+        for wrong in ({}, {"kinds": "mail"}, {"kinds": [1]}, {"kinds": None}):
+            self.assertEqual(await told(wrong, *RIGHT), 400, wrong)
+        self.assertEqual(self.master.looked_for, [{"mail", "sms"}])
+
     async def test_newest(self) -> None:
         """The three calls of a homeserver's worker make an account, log it in, and begin what its
         registration brings. The limit is the master's to count."""

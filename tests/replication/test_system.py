@@ -1,4 +1,5 @@
-"""A whole worker and its whole master in memory: the suites of registration, once more."""
+"""A whole worker and its whole master: the suites of registration twice more, with the calls
+between the two in memory and over sockets."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import attr
 from treq.testing import StubTreq
+from twisted.web.resource import IResource
 
 from regsys import http, wiring
 from regsys.config import Config, MasterConfig, WorkerConfig
@@ -13,6 +15,7 @@ from regsys.metrics import Metrics
 from regsys.model import Secret
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.master import Master
+from regsys.replication.wire import RUN_JOBS_PATH
 from regsys.testing import config, memory_process
 from regsys.wiring.process import Process
 from regsys.wiring.subsystem import Subsystem
@@ -29,6 +32,7 @@ from tests.client_api import (
     test_signup_tokens,
 )
 from tests.replication.fixtures import SECRET
+from tests.replication.master import over_sockets
 from tests.support.case import SystemCase
 from tests.support.due_jobs import run_due
 from tests.web import test_admin, test_login, test_register
@@ -47,22 +51,26 @@ WORKER = WorkerConfig(
 
 class RemoteSystem(_SystemCase):
     """``subsystem`` is a worker, ``master`` its master, both over one database. ``asked`` counts
-    the worker's calls."""
+    the worker's calls, but for what it tells the master of jobs."""
 
     asked = 0
+
+    def connection(self) -> Master:
+        """What the worker has of its master."""
+        http_client = HTTPClient(StubTreq(self.resource_for_workers()), self.clock)  # type: ignore[arg-type]
+        return Master.over(http_client, WORKER)
+
+    def resource_for_workers(self) -> IResource:
+        return http.resource(self.master.for_workers)
 
     def built(self, chosen: Config, process: Process, **given: Any) -> Subsystem:
         main = attr.evolve(chosen, replication_secret=WORKER.secret)
         self.master = super().built(main, process, **given)
-        connection = Master.over(
-            HTTPClient(StubTreq(http.resource(self.master.for_workers)), self.clock),  # type: ignore[arg-type]
-            WORKER,
-        )
-        ask = connection.ask
+        ask = self.connection().ask
 
-        async def counted(*args: Any) -> Any:
-            self.asked += 1
-            return await ask(*args)
+        async def counted(path: str, *args: Any) -> Any:
+            self.asked += path != RUN_JOBS_PATH
+            return await ask(path, *args)
 
         worker = attr.evolve(process, master=_Asked(counted), metrics=Metrics())
         chosen = attr.evolve(chosen, worker=WORKER)
@@ -76,6 +84,15 @@ class RemoteSystem(_SystemCase):
 
         self.patch(made.jobs, "_release", release_and_run)
         return made
+
+
+class OverSockets(RemoteSystem):
+    """The same over loopback: a reactor beside trial's turns while the worker waits for an answer.
+    So these tests, too, have their own clock and wait for nothing else."""
+
+    def connection(self) -> Master:
+        ask, self.site = over_sockets(self, self.resource_for_workers())
+        return _Asked(ask)  # type: ignore[return-value]
 
 
 @attr.frozen
@@ -137,6 +154,22 @@ class WorkerTests(RemoteSystem, SystemCase):
         self.assertEqual(len(self.subsystem.for_workers), 0)
 
 
+class SocketTests(OverSockets, WorkerTests):
+    def test_persistent(self) -> None:
+        """The calls of a worker share a connection to its master."""
+        opened: list[Any] = []
+        build = self.site.buildProtocol
+
+        def counted(address: Any) -> Any:
+            opened.append(address)
+            return build(address)
+
+        self.patch(self.site, "buildProtocol", counted)
+        for name in ("alice", "bob"):
+            self.register(name)
+        self.assertEqual((self.asked, len(opened)), (2, 1))
+
+
 class WiringTests(SystemCase):
     def test_wrongConfiguration(self) -> None:
         """A worker's configuration makes no main process, and the other way round."""
@@ -184,7 +217,8 @@ SUITES: Sequence[type[SystemCase]] = (
     test_contradictions.OwnTests,
     test_followers.EveryAccountTests,
 )
-for suite in SUITES:
-    name = f"Remote_{suite.__module__.rpartition('.')[2]}_{suite.__name__}"
-    globals()[name] = type(name, (RemoteSystem, suite), {"__module__": __name__})
-del suite
+for way, kind in (("Remote", RemoteSystem), ("Sockets", OverSockets)):
+    for suite in SUITES:
+        name = f"{way}_{suite.__module__.rpartition('.')[2]}_{suite.__name__}"
+        globals()[name] = type(name, (kind, suite), {"__module__": __name__})
+del suite, kind

@@ -6,6 +6,7 @@ from typing import Any, Mapping, Sequence
 
 from twisted.internet import defer
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
 from regsys import deadlines
@@ -29,7 +30,7 @@ from regsys.testing.contracts.case import NOW_MS, user
 from tests.accounts.test_writer import OwnWriter
 from tests.contracts.writer import StartJobs, WriterContract, logins, new_account
 from tests.replication import fixtures
-from tests.replication.master import Cuts, HastyClock, InProcessMaster
+from tests.replication.master import Cuts, HastyClock, InProcessMaster, over_sockets
 from tests.support.databases import InMemory, OnPostgreSQL
 from tests.support.tables import rows
 
@@ -50,8 +51,11 @@ class Remote(WriterContract):
     ) -> tuple[IRegistrationWriter, IAuth]:
         local, auth = OwnWriter.make(self, logins, planners, start_jobs)
         self.master = InProcessMaster(local, logins, self.db)
-        self.connection = Cuts(self.master.ask, self.cuts)
+        self.connection = Cuts(self.ask(), self.cuts)
         return remote(self.connection, HastyClock(), logins.issue), auth
+
+    def ask(self: Any) -> Ask:
+        return self.master.ask  # type: ignore[no-any-return]
 
 
 class MemoryTests(InMemory, Remote, TestCase):
@@ -72,6 +76,11 @@ class MemoryTests(InMemory, Remote, TestCase):
 
 class PostgresTests(OnPostgreSQL, Remote, TestCase):
     pass
+
+
+class SocketTests(InMemory, Remote, TestCase):
+    def ask(self: Any) -> Ask:
+        return over_sockets(self, self.master.resource())[0]
 
 
 class LostRequestTests(InMemory, Remote, TestCase):
@@ -226,6 +235,30 @@ class PatienceTests(TestCase):
             recorder = Recorder({"register_user": (status, {"errcode": errcode, "error": "No."})})
             await self.gone(remote(recorder, HastyClock()))
             self.assertEqual(len(recorder.sent), 1)
+
+    async def test_logged(self) -> None:
+        """The log has a line when the master goes, another if it then refuses the worker, and one
+        with the number of calls when it is back."""
+        answers: dict[str, Any] = {}
+        recorder = Recorder(answers)
+        writer = remote(recorder, HastyClock())
+        with capturedLogs() as events:
+            for _ in range(3):
+                recorder.lost = 1000
+                await self.gone(writer)
+            recorder.lost = 0
+            answers["register_user"] = (401, {"errcode": "M_FORBIDDEN", "error": "No."})
+            for _ in range(2):
+                await self.gone(writer)
+            answers["register_user"] = (400, {"errcode": "M_USER_IN_USE", "error": "Taken."})
+            for _ in range(2):
+                making = defer.Deferred.fromCoroutine(writer.create_account(new_account()))
+                await self.assertFailure(making, UsernameTaken)
+        lines = [formatEvent(event) for event in events if "log_format" in event]
+        self.assertEqual(len(lines), 3, lines)
+        self.assertIn("the master does not answer register_user: lost", lines[0])
+        self.assertIn("refuses this worker's calls", lines[1])
+        self.assertIn("the master answers again: 5 calls had failed", lines[2])
 
 
 class RefusalTests(TestCase):
