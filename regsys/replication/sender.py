@@ -6,8 +6,8 @@ import secrets
 from typing import Any, Awaitable, Callable, Mapping, TypeVar
 
 import attr
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from regsys import deadlines
@@ -45,6 +45,8 @@ class Sender:
 
     ask: Ask
     clock: IReactorTime
+    # The calls that wait for their next try.
+    _pausing: set[Deferred[None]] = attr.field(init=False, factory=set)
 
     async def call(
         self,
@@ -65,17 +67,38 @@ class Sender:
         while (left_s := ends_s - self.clock.seconds()) > 0:
             try:
                 status, answer = await self.ask(path, body, min(TRY_S, left_s))
-                return _outcome(status, answer, parse)
+                outcome = _outcome(status, answer, parse)
             except NoMaster as error:
                 reason = str(error)
+            else:
+                self._wake()
+                return outcome
             # Half of it is random, so that calls that failed together spread out.
             wait_s = pause_s * (1 + secrets.randbelow(1000) / 1000) / 2
             if wait_s >= ends_s - self.clock.seconds():
                 break
-            await deferLater(self.clock, wait_s)
+            await self._pause(wait_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         log.error("the master does not answer {name}: {reason}", name=name, reason=reason)
         raise Unavailable()
+
+    async def _pause(self, seconds: float) -> None:
+        pausing: Deferred[None] = Deferred()
+        self._pausing.add(pausing)
+        timer = self.clock.callLater(seconds, pausing.callback, None)
+        try:
+            await pausing
+        finally:
+            self._pausing.discard(pausing)
+            if timer.active():
+                timer.cancel()
+
+    def _wake(self) -> None:
+        """The master works: who has waited for long must not wait longer than who comes now."""
+        pausing = list(self._pausing)
+        self._pausing.clear()
+        for waiting in pausing:
+            waiting.callback(None)
 
 
 def _outcome(status: int, answer: Any, parse: Callable[[Mapping[str, Any]], T]) -> T:
