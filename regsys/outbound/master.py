@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, Mapping, Optional
 
 import attr
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
 from regsys.config.workers import MasterConfig, WorkerConfig
-from regsys.errors import NoMaster
+from regsys.errors import NoMaster, Unavailable
 from regsys.model import Secret
 from regsys.outbound.http import HTTPClient, NoAnswer
 
@@ -34,7 +34,7 @@ class _Socket:
         return UNIXClientEndpoint(self.reactor, self.path, timeout=CONNECT_S)
 
 
-@attr.frozen(kw_only=True)
+@attr.define(kw_only=True, eq=False)
 class Master:
     """``url`` has no path. No proxy is used. ``pool`` keeps the connections that are not in use."""
 
@@ -42,6 +42,8 @@ class Master:
     url: str
     secret: Secret
     pool: Optional[HTTPConnectionPool] = None
+    _asking: set[Deferred[Any]] = attr.field(init=False, factory=set)
+    _is_given_up: bool = attr.field(init=False, default=False)
 
     @classmethod
     def on(cls, reactor: Any, worker: WorkerConfig) -> Master:
@@ -64,6 +66,12 @@ class Master:
             secret=worker.secret,
         )
 
+    def give_up(self) -> None:
+        """This process must end soon: from now on the master is not waited for."""
+        self._is_given_up = True
+        for asking in list(self._asking):
+            asking.cancel()
+
     async def close(self) -> None:
         """Close the connections that are not in use."""
         if self.pool is not None:
@@ -71,15 +79,22 @@ class Master:
 
     async def ask(self, path: str, body: Mapping[str, Any], seconds: float) -> tuple[int, Any]:
         """POST this; returns the status and the parsed body, None if it is not JSON. NoMaster if
-        there is no whole answer within so many seconds."""
+        there is no whole answer within so many seconds, Unavailable after ``give_up``."""
+        if self._is_given_up:
+            raise Unavailable()
         headers = {"Authorization": f"Bearer {self.secret.reveal()}"}
         asking = Deferred.fromCoroutine(self.http.post_json(self.url + path, body, headers))
+        self._asking.add(asking)
         try:
             answer = await asking.addTimeout(seconds, self.http.clock)
         except NoAnswer as error:
             raise NoMaster(str(error)) from None
         except TimeoutError:
             raise NoMaster(f"no answer within {seconds:g} s") from None
+        except CancelledError:
+            raise Unavailable() from None
+        finally:
+            self._asking.discard(asking)
         try:
             return answer.status, answer.json()
         except NoAnswer:

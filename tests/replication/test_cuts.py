@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 from unittest import mock
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from regsys import http
@@ -18,6 +22,7 @@ from regsys.errors import Unavailable
 from regsys.listening import tls_context
 from regsys.model import Secret
 from regsys.outbound.master import Master
+from regsys.replication.sender import TRY_S
 from regsys.testing.contracts.case import user
 from tests.accounts.test_writer import OwnWriter
 from tests.contracts.writer import Aftercare, logins, new_account
@@ -96,6 +101,24 @@ class CutTests(SocketCase):
         for side, step in sides:
             last = length[side] - 1
             yield from (Cut(side, after) for after in (*range(0, last, step), last))
+
+
+class GivenUpTests(SocketCase):
+    async def test_givenUp(self) -> None:
+        """A worker that is about to end does not wait for a master that does not answer."""
+        with socket.create_server((HOST, 0)) as silent:
+            master = connection(host=HOST, port=silent.getsockname()[1])
+            writer = remote(master.ask, reactor)  # type: ignore[arg-type]
+            started_s = time.monotonic()
+            waiting = Deferred.fromCoroutine(writer.deactivate(user("alice")))
+            await deferLater(reactor, 0.1)
+            master.give_up()
+            await self.assertFailure(waiting, Unavailable)
+            await self.assertFailure(
+                Deferred.fromCoroutine(writer.deactivate(user("bob"))), Unavailable
+            )
+            self.assertLess(time.monotonic() - started_s, TRY_S)
+            await master.close()
 
 
 class UnixSocketTests(SocketCase):
