@@ -29,8 +29,7 @@ CHAOS = "tests.chaos."
 # What takes longest comes first, so that no process is left alone with it at the end.
 LONGEST = (
     "tests.browser.",
-    "tests.chaos.test_replication",
-    "tests.chaos.test_shutdown",
+    CHAOS,
     "tests.storage.test_database_threads",
     "tests.test_races",
     "tests.threepids.test_races",
@@ -39,7 +38,6 @@ LONGEST = (
 )
 # What measures time, or needs the CPU for itself, runs when the others are done.
 ALONE = (
-    "tests.chaos.test_database",
     "tests.client_api.test_dialogue_process",
     "tests.test_crowded",
     "tests.test_hostile",
