@@ -15,13 +15,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.config import load
 from regsys.wiring.process import connect
-from tests.support import invariants, postgres
+from tests.support import checker, invariants, postgres
 from tests.support.dialogues import Dialogue, Dialogues
 from tests.support.going_round import GoingRound, KeptConnection
 from tests.support.patience import until
 from tests.support.policies import user_consent, write_pages
 from tests.support.ports import free_port
-from tests.support.round_robin import RoundRobin
+from tests.support.proxy import Proxy
 from tests.support.service_process import ServiceProcess, psycopg2, write_config
 
 V3 = "/_matrix/client/v3"
@@ -54,11 +54,8 @@ class Processes:
         """Each dialogue has one account of its own, and nothing is half-made."""
         connection = connect(load([str(self.configs[0])]).database)
         self.addCleanup(connection.close)
-        self.assertEqual(invariants.broken(connection), {})
-        cursor = connection.cursor()
-        cursor.execute("SELECT user_id FROM users")
-        made = sorted(user_id for (user_id,) in cursor.fetchall())
-        self.assertEqual(made, sorted(dialogue.user_id for dialogue in dialogues))
+        told = [dialogue.told for dialogue in dialogues]
+        self.assertEqual(checker.broken(told, invariants.Tables(connection)), {})
 
 
 class RoundTests(Processes, GoingRound, SynchronousTestCase):
@@ -85,7 +82,7 @@ class RollingTests(Processes, SynchronousTestCase):
     to its end."""
 
     def begin(self, base_url: str, **more: bool) -> Dialogues:
-        dialogues = Dialogues(base_url, CLIENTS, **more)
+        dialogues = Dialogues([base_url], CLIENTS, **more)
         self.addCleanup(dialogues.close)
         return dialogues
 
@@ -103,7 +100,8 @@ class RollingTests(Processes, SynchronousTestCase):
         """Three equal processes behind a proxy, one after the other."""
         self.configure(**self.options())
         services = self.start()
-        proxy = RoundRobin(self, self.ports)
+        proxy = Proxy(*self.ports)
+        self.addCleanup(proxy.close)
         clients, times = self.begin(proxy.base_url), []
         for number, config in enumerate(self.configs):
             times.append(time.monotonic())
@@ -112,7 +110,7 @@ class RollingTests(Processes, SynchronousTestCase):
         dialogues = clients.end()
         self.assertSpanned(dialogues, times)
         self.assertWhole(dialogues)
-        self.assertGreater(min(proxy.passed.values()), len(dialogues))
+        self.assertGreater(min(proxy.taken.values()), len(dialogues))
 
     def test_children(self) -> None:
         """The processes of one service, which their parent replaces: one ends orderly, then one is

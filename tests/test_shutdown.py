@@ -16,14 +16,20 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.config import load
-from regsys.model.token_text import token_hash
 from regsys.processes import service
 from regsys.testing import config, standalone
 from regsys.wiring.process import connect
-from tests.support import invariants, postgres
+from tests.support import checker, invariants, postgres
+from tests.support.checker import Told
 from tests.support.crowd import Crowd
 from tests.support.patience import PATIENCE_S
-from tests.support.service_process import ServiceProcess, psycopg2, sqlite, write_config
+from tests.support.service_process import (
+    SERVER_NAME,
+    ServiceProcess,
+    psycopg2,
+    sqlite,
+    write_config,
+)
 
 REGISTER = "/_matrix/client/v3/register"
 IN_FLIGHT = 20
@@ -64,16 +70,14 @@ class Shutdown:
         """The status of every answer, 0 for none. All accounts are complete, and every client that
         was told of one has it."""
         answers = [answer.result() for answer in self.answers]
+        told = []
+        for number, answer in enumerate(answers):
+            user_id, is_made = f"@user{number}:{SERVER_NAME}", answer.status == 200
+            tokens = {answer.json["device_id"]: answer.json["access_token"]} if is_made else {}
+            told.append(Told(user_id, tokens, unsure=int(not is_made), is_made=is_made))
         connection = connect(load([str(self.config)]).database)
         self.addCleanup(connection.close)
-        self.assertEqual(invariants.broken(connection), {})
-        cursor = connection.cursor()
-        cursor.execute("SELECT access_hash, user_id FROM logins")
-        logins = dict(cursor.fetchall())
-        for answer in answers:
-            if answer.status == 200:
-                owner = logins[token_hash(answer.json["access_token"])]
-                self.assertEqual(owner, answer.json["user_id"])
+        self.assertEqual(checker.broken(told, invariants.Tables(connection)), {})
         return [answer.status for answer in answers]
 
     def test_allAnswered(self: Any) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, Awaitable, Callable, Mapping, Protocol
 
 import attr
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from regsys.config.workers import MasterConfig, WorkerConfig
-from regsys.errors import NoMaster
+from regsys.errors import NoMaster, Unavailable
 from regsys.model import Secret
 from regsys.outbound.hosts import HostEndpoint, tls_to
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
@@ -38,7 +38,7 @@ class Posts(Protocol):
     ) -> Answer: ...
 
 
-@attr.frozen(kw_only=True)
+@attr.define(kw_only=True, eq=False)
 class Master:
     """``url`` is what the URL has before the path, as far as ``http`` does not know it itself.
     ``close`` closes the connections that are not in use."""
@@ -47,6 +47,8 @@ class Master:
     secret: Secret
     url: str = ""
     close: Callable[[], Awaitable[None]] = _nothing_to_close
+    _asking: set[Deferred[Any]] = attr.field(init=False, factory=set)
+    _is_given_up: bool = attr.field(init=False, default=False)
 
     @classmethod
     def on(cls, reactor: Any, worker: WorkerConfig) -> Master:
@@ -67,17 +69,30 @@ class Master:
         url = f"{'https' if worker.master.tls else 'http'}://{_netloc(worker.master)}"
         return cls(http=attr.evolve(http, at_once=AT_ONCE), url=url, secret=worker.secret)
 
+    def give_up(self) -> None:
+        """This process must end soon: from now on the master is not waited for."""
+        self._is_given_up = True
+        for asking in list(self._asking):
+            asking.cancel()
+
     async def ask(self, path: str, body: Mapping[str, Any], seconds: float) -> tuple[int, Any]:
         """POST this; returns the status and the parsed body, None if it is not JSON. NoMaster if
-        there is no whole answer within so many seconds."""
+        there is no whole answer within so many seconds, Unavailable after ``give_up``."""
+        if self._is_given_up:
+            raise Unavailable()
         headers = {"Authorization": f"Bearer {self.secret.reveal()}"}
         asking = Deferred.fromCoroutine(self.http.post_json(self.url + path, body, headers))
+        self._asking.add(asking)
         try:
             answer = await asking.addTimeout(seconds, self.http.clock)
         except NoAnswer as error:
             raise NoMaster(str(error)) from None
         except TimeoutError:
             raise NoMaster(f"no answer within {seconds:g} s") from None
+        except CancelledError:
+            raise Unavailable() from None
+        finally:
+            self._asking.discard(asking)
         try:
             return answer.status, answer.json()
         except NoAnswer:

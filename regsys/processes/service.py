@@ -38,8 +38,8 @@ log = Logger()
 # The database rolls back what is cut off then.
 GRACE_S = 8.0
 LAST_S = 9.5
-# From then on requests that wait for a password hash are answered with a 503, so that no request
-# goes unanswered.
+# From then on requests that wait for a password hash, or for a worker's master, are answered with a
+# 503, so that no request goes unanswered.
 HURRY_S = 6.0
 # When the calls end, their answers may not be sent yet: how often this is checked before clients
 # that do not read theirs are given up.

@@ -6,8 +6,8 @@ import secrets
 from typing import Any, Awaitable, Callable, Mapping, TypeVar
 
 import attr
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from regsys import deadlines
@@ -85,6 +85,8 @@ class Sender:
     ask: Ask
     clock: IReactorTime
     _log: _MasterLog = attr.field(init=False, factory=_MasterLog)
+    # The calls that wait for their next try.
+    _pausing: set[Deferred[None]] = attr.field(init=False, factory=set)
 
     async def call(
         self,
@@ -112,10 +114,21 @@ class Sender:
             wait_s = pause_s * (1 + secrets.randbelow(1000) / 1000) / 2
             if wait_s >= ends_s - self.clock.seconds():
                 break
-            await deferLater(self.clock, wait_s)
+            await self._pause(wait_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         self._log.is_away(name, reason)
         raise Unavailable()
+
+    async def _pause(self, seconds: float) -> None:
+        pausing: Deferred[None] = Deferred()
+        self._pausing.add(pausing)
+        timer = self.clock.callLater(seconds, pausing.callback, None)
+        try:
+            await pausing
+        finally:
+            self._pausing.discard(pausing)
+            if timer.active():
+                timer.cancel()
 
     def _outcome(self, status: int, answer: Any, parse: Callable[[Mapping[str, Any]], T]) -> T:
         """Raises NoMaster if this answer does not say what has become of the call."""
@@ -127,7 +140,7 @@ class Sender:
                 # A client must not take for its own mistake what the operator has to mend.
                 self._log.refuses_us(refused.text)
                 raise Unavailable()
-            self._log.answers()
+            self._works()
             raise refused
         if status != 200 or not isinstance(answer, Mapping):
             raise NoMaster(f"its answer ({status}) is none of a master's")
@@ -135,5 +148,13 @@ class Sender:
             parsed = parse(answer)
         except ValueError as error:
             raise NoMaster(str(error)) from None
-        self._log.answers()
+        self._works()
         return parsed
+
+    def _works(self) -> None:
+        """The master answers: who has waited for long must not wait longer than who comes now."""
+        self._log.answers()
+        pausing = list(self._pausing)
+        self._pausing.clear()
+        for waiting in pausing:
+            waiting.callback(None)

@@ -314,6 +314,10 @@ class PostgreSQL:
             return Trouble.DOWN
         if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
             return Trouble.LOST
+        # libpq's own error, such as "server closed the connection unexpectedly". The connection may
+        # not know yet that it is closed.
+        if type(error) is psycopg2.DatabaseError and not code:
+            return Trouble.LOST
         return Trouble.BUG
 
     def is_lock_conflict(self, error: Exception) -> bool:

@@ -245,7 +245,10 @@ class Subsystem(service.Service):
         self._is_started = False
 
     def hurry(self) -> None:
-        """Give up password hashes: requests that wait for one are answered 503, and those of UIA
-        sessions are not waited for. ``stop`` then ends without waiting for the threads."""
+        """Give up password hashes, and a worker's master: requests that wait for them are answered
+        503, and hashes of UIA sessions are not waited for. ``stop`` then ends without waiting for
+        the threads."""
         self.process.refuse_hashes()
         self._hashes.close()
+        if self.process.master is not None:
+            self.process.master.give_up()

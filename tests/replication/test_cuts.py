@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import time
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 from unittest import mock
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from regsys import http
@@ -18,14 +22,15 @@ from regsys.errors import Unavailable
 from regsys.model import Secret
 from regsys.outbound.master import Master
 from regsys.processes.listening import tls_context
+from regsys.replication.sender import TRY_S
 from regsys.testing.contracts.case import user
 from tests.accounts.test_writer import OwnWriter
 from tests.contracts.writer import Aftercare, logins, new_account
 from tests.replication.fixtures import SECRET
 from tests.replication.master import HastyClock, InProcessMaster
 from tests.replication.test_writer import remote
-from tests.support.cutting_proxy import HOST, cutting_proxy
 from tests.support.databases import InMemory
+from tests.support.proxy import HOST, Cut, Proxy, Side
 from tests.support.scale import SCALE
 from tests.support.tables import rows
 
@@ -71,19 +76,18 @@ class CutTests(SocketCase):
         once."""
         port = await TCP4ServerEndpoint(reactor, 0, interface=HOST).listen(self.site)
         try:
-            async with cutting_proxy(port.getHost().port) as proxy:
+            with Proxy(port.getHost().port) as proxy:
                 master = connection(host=HOST, port=proxy.port)
                 writer = remote(master.ask, reactor)  # type: ignore[arg-type]
                 await self.assertMade(writer, 0)
                 cuts = 0
-                for side, after in self.places(dict(proxy.passed)):
-                    proxy.cut(side, after)
+                for cut in self.places(dict(proxy.passed)):
+                    proxy.cut(cut)
                     cuts += 1
                     await self.assertMade(writer, cuts)
                 self.assertEqual(proxy.cuts, cuts)
                 # Also a connection that is cut and lost while nobody uses it.
-                for side in list(proxy.open):
-                    side.transport.abortConnection()
+                proxy.cut_all()
                 await self.assertMade(writer, cuts + 1)
                 await master.close()
                 for table in ("users", "devices", "logins", "jobs", "replication_calls"):
@@ -92,11 +96,29 @@ class CutTests(SocketCase):
         finally:
             await port.stopListening()
 
-    def places(self, length: dict[str, int]) -> Iterator[tuple[str, int]]:
-        """The sides, and the bytes after which they are cut."""
-        for side, step in (("request", OF_REQUEST), ("answer", OF_ANSWER)):
+    def places(self, length: dict[str, int]) -> Iterator[Cut]:
+        sides: Sequence[tuple[Side, int]] = (("request", OF_REQUEST), ("answer", OF_ANSWER))
+        for side, step in sides:
             last = length[side] - 1
-            yield from ((side, after) for after in (*range(0, last, step), last))
+            yield from (Cut(side, after) for after in (*range(0, last, step), last))
+
+
+class GivenUpTests(SocketCase):
+    async def test_givenUp(self) -> None:
+        """A worker that is about to end does not wait for a master that does not answer."""
+        with socket.create_server((HOST, 0)) as silent:
+            master = connection(host=HOST, port=silent.getsockname()[1])
+            writer = remote(master.ask, reactor)  # type: ignore[arg-type]
+            started_s = time.monotonic()
+            waiting = Deferred.fromCoroutine(writer.deactivate(user("alice")))
+            await deferLater(reactor, 0.1)
+            master.give_up()
+            await self.assertFailure(waiting, Unavailable)
+            await self.assertFailure(
+                Deferred.fromCoroutine(writer.deactivate(user("bob"))), Unavailable
+            )
+            self.assertLess(time.monotonic() - started_s, TRY_S)
+            await master.close()
 
 
 class UnixSocketTests(SocketCase):

@@ -23,6 +23,7 @@ from regsys.errors import (
 )
 from regsys.interfaces import IAuth
 from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
+from regsys.replication import wire
 from regsys.replication.refusals import refusal_body, refusal_of
 from regsys.replication.sender import Ask, Sender
 from regsys.replication.writer import RemoteWriter, RowByCall
@@ -207,6 +208,17 @@ class PatienceTests(TestCase):
         await self.gone(remote(stalled, clock))
         self.assertLessEqual(clock.seconds(), deadlines.REQUEST_S)
         self.assertEqual(len(given), 3)
+
+    async def test_woken(self) -> None:
+        """Who waits does not wait any longer than who comes once the master is back."""
+        clock, recorder = Clock(), Recorder({wire.DEACTIVATE: {}})
+        recorder.lost = 1
+        writer = remote(recorder, clock)
+        first = defer.Deferred.fromCoroutine(writer.deactivate(user("alice")))
+        self.assertNoResult(first)
+        await writer.deactivate(user("bob"))
+        self.successResultOf(first)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     async def test_requestsDeadline(self) -> None:
         """Within a request there is only what is left of its time."""

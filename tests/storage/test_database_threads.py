@@ -19,7 +19,7 @@ from regsys.storage.dialects import SILENCE_S, PostgreSQL, SQLite
 from regsys.storage.migrations import migrate
 from regsys.storage.pool import IDLE_S
 from tests.support import postgres
-from tests.support.threads import Proxy, migrated, threaded_database
+from tests.support.threads import migrated, proxied, threaded_database
 
 DEADLINE_S = 0.4
 # Allowance for a slow machine; nothing waits for it where all is well. With it, a deadline is still
@@ -86,8 +86,8 @@ class PostgreSQLTests(ThreadCase):
 
     async def test_stalledConnection(self) -> None:
         """A stalled server, in a read or at a commit, is cut off alike."""
-        proxy = Proxy(self.dialect.args)
-        self.db = threaded_database(self, PostgreSQL(await proxy.listen(self)), 1, DEADLINE_S)
+        proxy, args = proxied(self, self.dialect.args)
+        self.db = threaded_database(self, PostgreSQL(args), 1, DEADLINE_S)
         await self.patient.autocommit("names", names)
 
         def stall(txn: Transaction) -> None:
@@ -102,9 +102,9 @@ class PostgreSQLTests(ThreadCase):
 
     async def test_stalledAtConnecting(self) -> None:
         """So is one that stalls from the beginning; calls that came meanwhile have ended."""
-        proxy = Proxy(self.dialect.args)
+        proxy, args = proxied(self, self.dialect.args)
         proxy.is_stalled = True
-        self.db = threaded_database(self, PostgreSQL(await proxy.listen(self)), 1, DEADLINE_S)
+        self.db = threaded_database(self, PostgreSQL(args), 1, DEADLINE_S)
         begun: list[str] = []
         await self.refused(self.db.autocommit("first", names))
         await self.refused(self.db.autocommit("second", lambda txn: begun.append("second")))
@@ -172,8 +172,9 @@ class ForgottenTests(TestCase):
     """A pool of ten whose connections a firewall has forgotten, or a server has closed."""
 
     async def setUp(self) -> None:
-        self.proxy = Proxy(migrated(self).args)
-        dialect = PostgreSQL(await self.proxy.listen(self))
+        self.args = migrated(self).args
+        self.proxy, args = proxied(self, self.args)
+        dialect = PostgreSQL(args)
         self.db = threaded_database(self, dialect, TEN)
         self.pair_result = threading.Barrier(TEN)
         await self.fill()
@@ -210,7 +211,7 @@ class ForgottenTests(TestCase):
         """A cursor that does not go through the proxy."""
         import psycopg2
 
-        connection = psycopg2.connect(**self.proxy.args)
+        connection = psycopg2.connect(**self.args)
         self.addCleanup(connection.close)
         connection.autocommit = True
         return connection.cursor()

@@ -226,6 +226,16 @@ class PostgreSQLTests(SynchronousTestCase):
         self.assertTrouble(Trouble.LOST, error)
         self.assertTrouble(Trouble.LOST, self.error("SELECT 1"))
 
+    def test_closedInTheMiddle(self) -> None:
+        """The driver's own error without a code, of a server that has closed the connection while
+        it answered, is a loss too: the driver takes the connection for open."""
+        import psycopg2
+
+        self.assertFalse(self.connection.closed)
+        closed = psycopg2.DatabaseError("server closed the connection unexpectedly")
+        self.assertTrouble(Trouble.LOST, closed)
+        self.assertTrouble(Trouble.BUG, psycopg2.ProgrammingError("no results to fetch"))
+
     def test_cut(self) -> None:
         """A connection that we have cut is lost."""
         self.dialect.cut(self.connection)

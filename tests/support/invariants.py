@@ -7,7 +7,15 @@ has logged out.
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+import sqlite3
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Mapping, Optional, Sequence
+
+import attr
+
+from regsys.model.token_text import token_hash
+from tests.support.checker import Account
 
 RULES: Mapping[str, str] = {
     "a name belongs to one account": """
@@ -111,3 +119,34 @@ def broken(connection: Any) -> dict[str, list[Any]]:
             found[sentence] = list(rows)
     cursor.close()
     return found
+
+
+@attr.frozen
+class Tables:
+    """How ``tests.support.checker`` reads our tables."""
+
+    connection: Any
+
+    def accounts(self) -> list[Account]:
+        cursor = self.connection.cursor()
+        cursor.execute(
+            "SELECT users.user_id, device_id FROM users"
+            " LEFT JOIN devices ON devices.user_id = users.user_id ORDER BY 1"
+        )
+        return [
+            Account(user_id, [device_id for _, device_id in rows if device_id is not None])
+            for user_id, rows in groupby(cursor.fetchall(), key=itemgetter(0))
+        ]
+
+    def whose(self, token: str) -> Optional[str]:
+        cursor = self.connection.cursor()
+        mark = "?" if isinstance(self.connection, sqlite3.Connection) else "%s"
+        cursor.execute(
+            f"SELECT user_id FROM logins WHERE spent_ms IS NULL AND access_hash = {mark}",
+            (token_hash(token),),
+        )
+        row = cursor.fetchone()
+        return None if row is None else str(row[0])
+
+    def half_made(self) -> Mapping[str, Sequence[object]]:
+        return broken(self.connection)

@@ -23,7 +23,7 @@ import tempfile
 import time
 import unittest
 from pathlib import Path
-from typing import Any, Iterator, Optional, Union
+from typing import Any, Callable, Iterator, Optional, Union
 
 import attr
 from twisted.trial.unittest import SkipTest
@@ -46,13 +46,15 @@ NOT_FOUND = (
 )
 
 # Runs the server until the pipe on standard input is closed, by us or by our death, however sudden;
-# then kills it (nothing in it is worth a checkpoint) and tidies up. TERM is for a server that
-# hasn't come far enough to know QUIT, which the shell makes it ignore at first.
+# then kills it (nothing in it is worth a checkpoint) and tidies up. A line on standard input
+# restarts it as `pg_ctl restart -m immediate` does. TERM is for a server that hasn't come far
+# enough to know QUIT, which the shell makes it ignore at first.
 GUARDIAN = """
 home=$1 binaries=$2; shift 2
 "$binaries/initdb" -D data -U regsys -A trust -E UTF8 --no-locale --no-sync >/dev/null && {
-    "$binaries/postgres" -D data "$@" >log 2>&1 </dev/null & server=$!
-    cat >/dev/null
+    run() { "$binaries/postgres" -D data "$@" >>log 2>&1 </dev/null & server=$!; }
+    run "$@"
+    while read -r restart; do kill -QUIT $server; wait $server; run "$@"; done
     kill -TERM $server; kill -QUIT $server; wait $server
 }
 cd /; rm -rf "$home"
@@ -132,14 +134,21 @@ def _parse(log: str, database: str) -> Iterator[Statement]:
 class Server:
     """A PostgreSQL and its databases; ``args`` are those of its own, ``postgres``.
 
-    ``log`` is the file that it logs to; None if that cannot be read.
+    ``log`` is the file that it logs to; None if that cannot be read. ``guardian``: see GUARDIAN;
+    None if the server isn't ours.
     """
 
     _numbers = itertools.count(1)
 
-    def __init__(self, args: Args, log: Optional[Path] = None) -> None:
+    def __init__(
+        self,
+        args: Args,
+        log: Optional[Path] = None,
+        guardian: Optional[subprocess.Popen[bytes]] = None,
+    ) -> None:
         self.args = args
         self.log = log
+        self._guardian = guardian
 
     def create_database(self, *, log_statements: bool = False) -> Args:
         """Make an empty database; returns the arguments to connect to it."""
@@ -152,6 +161,24 @@ class Server:
     def drop_database(self, args: Args) -> None:
         """Remove it, open connections included."""
         self.execute(f"DROP DATABASE {args['dbname']} WITH (FORCE)")
+
+    def restart(self) -> None:
+        """Restart it at once, which cuts all sessions and recovers from its log; returns when it
+        can be used again. Not for the server that all tests share."""
+        assert self._guardian is not None and self._guardian.stdin is not None
+        before = self._started()
+        self._guardian.stdin.write(b"\n")
+        self._guardian.stdin.flush()
+        _wait_until(lambda: self._started() != before, self, self._guardian)
+
+    def _started(self) -> Any:
+        """When it was started."""
+        import psycopg2
+
+        with contextlib.closing(psycopg2.connect(**self.args)) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SELECT pg_postmaster_start_time()")
+            return cursor.fetchone()
 
     def execute(self, sql: str) -> None:
         """Execute one statement that returns nothing, in autocommit."""
@@ -197,8 +224,8 @@ def start(binaries: Path, *, listen: bool = False) -> Server:
         **as_whom,
     )
     atexit.register(guardian.communicate)
-    server = Server(args, home / "log")
-    _wait_until_up(server, guardian)
+    server = Server(args, home / "log", guardian)
+    _wait_until(lambda: server._started() is not None, server, guardian)
     return server
 
 
@@ -221,19 +248,25 @@ def _without_root(binaries: Path, home: Path) -> tuple[Path, dict[str, Any]]:
     return binaries, as_whom
 
 
-def _wait_until_up(server: Server, guardian: subprocess.Popen[bytes]) -> None:
+def _wait_until(
+    done: Callable[[], bool], server: Server, guardian: subprocess.Popen[bytes]
+) -> None:
+    """Return once ``done``, which asks the server, is true."""
     import psycopg2
 
     deadline = time.monotonic() + PATIENCE_S
     while True:
+        error: Optional[Exception] = None
         try:
-            return server.execute("SELECT 1")
-        except psycopg2.OperationalError as error:
-            if guardian.poll() is not None:
-                raise RuntimeError("initdb failed") from error
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL did not start, see {server.log}") from error
-        time.sleep(0.05)
+            if done():
+                return
+        except psycopg2.Error as failure:
+            error = failure
+        if guardian.poll() is not None:
+            raise RuntimeError("initdb failed") from error
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"PostgreSQL did not start, see {server.log}") from error
+        time.sleep(0.02)
 
 
 def shared() -> Server:

@@ -25,9 +25,11 @@ import tests
 
 # More than two wait for each other's CPU on small machines, and many tests wait for time.
 PROCESSES = max(2, min(4, os.cpu_count() or 1))
+CHAOS = "tests.chaos."
 # What takes longest comes first, so that no process is left alone with it at the end.
 LONGEST = (
     "tests.browser.",
+    CHAOS,
     "tests.storage.test_database_threads",
     "tests.test_races",
     "tests.threepids.test_races",
@@ -76,6 +78,11 @@ def run_all(processes: int = PROCESSES) -> Tally:
     """Run all tests. The first process prints as it goes, the others' output follows."""
     names = modules()
     return _run([name for name in names if name not in ALONE], processes) + _run(ALONE, 1)
+
+
+def run_chaos() -> Tally:
+    """Run the proofs under faults alone, each with the machine for itself."""
+    return _run([name for name in modules() if name.startswith(CHAOS)], 1)
 
 
 def _run(names: Sequence[str], processes: int) -> Tally:
