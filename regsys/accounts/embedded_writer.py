@@ -93,8 +93,8 @@ class EmbeddedWriter:
     ) -> None:
         await self.post_registration.post_registration_actions(user_id, auth_result, access_token)
 
-    async def deactivate(self, user_id: UserID) -> None:
-        await self.deactivation.deactivate(user_id)
+    async def deactivate(self, user_id: UserID, erase: bool = False) -> bool:
+        return await self.deactivation.deactivate(user_id, erase)
 
     async def recover(self, job: Job) -> None:
         """The handler of RECOVERY jobs: finish or release what a request has begun."""

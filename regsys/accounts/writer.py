@@ -7,7 +7,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.accounts.deactivation import Deactivation
+from regsys.accounts.deactivation import OwnDeactivation
 from regsys.accounts.post_registration import PostRegistration
 from regsys.credentials.access_tokens import Logins
 from regsys.interfaces import IDevices
@@ -36,7 +36,7 @@ class LocalWriter:
     devices: IDevices
     logins: Logins
     post_registration: PostRegistration
-    deactivation: Deactivation
+    deactivation: OwnDeactivation
     start_jobs: Callable[[Sequence[NewJob]], None]
     on_created: Sequence[OnCreated] = ()
     on_logged_in: Sequence[OnLoggedIn] = ()
@@ -69,5 +69,5 @@ class LocalWriter:
     ) -> None:
         await self.post_registration.post_registration_actions(user_id, auth_result, access_token)
 
-    async def deactivate(self, user_id: UserID) -> None:
-        await self.deactivation.deactivate(user_id)
+    async def deactivate(self, user_id: UserID, erase: bool = False) -> bool:
+        return await self.deactivation.deactivate(user_id, erase)

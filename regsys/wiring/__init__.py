@@ -84,12 +84,13 @@ def standalone(
     parts, stores, active = made.parts, made.stores, made.active
     planners, consents = made.planned.planners, made.consents
     metrics = parts.process.metrics
+    deactivation = accounts.own_deactivation(parts, stores, made.own, active)
     writer = LocalWriter(
         accounts=made.own.users,
         devices=made.own.devices,
         logins=parts.logins,
         post_registration=accounts.post_registration(parts, stores, planners, consents),
-        deactivation=accounts.deactivation(parts, stores, active),
+        deactivation=deactivation,
         start_jobs=parts.held_jobs.put,
         on_created=(metrics.registered, *active.on_created),
         on_logged_in=(metrics.logged_in, *active.on_logged_in),
@@ -97,7 +98,14 @@ def standalone(
     )
     for_workers = replication.endpoint_for_workers(parts, writer)
     return assemble(
-        parts, stores, made.planned, consents, writer, active=active, for_workers=for_workers
+        parts,
+        stores,
+        made.planned,
+        consents,
+        writer,
+        active=active,
+        deactivation=deactivation.run,
+        for_workers=for_workers,
     )
 
 

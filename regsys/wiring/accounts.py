@@ -6,12 +6,13 @@ from typing import Optional
 
 from regsys.accounts.admission import Admission
 from regsys.accounts.appservice_account import Ghosts
-from regsys.accounts.deactivation import Deactivation
+from regsys.accounts.deactivation import Deactivation, OwnDeactivation
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.new_account import AccountPlanner
 from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.post_registration import PostRegistration
 from regsys.accounts.usernames import Usernames
+from regsys.client_api.account_password import PasswordChanges
 from regsys.client_api.appservice import AppserviceRequests
 from regsys.client_api.credentials import LoginLimits, PasswordCheck
 from regsys.client_api.shared_secret import SharedSecret
@@ -19,9 +20,11 @@ from regsys.consent import Consents
 from regsys.interfaces import IBlocking
 from regsys.interfaces.internal import IAccountData, IJobPlanner, IRegistrationWriter
 from regsys.model.networks import address_key
+from regsys.uia.confirmation import Confirmation
+from regsys.uia.reauthentication import Reauthentication
 from regsys.wiring.activity import ActivityParts
 from regsys.wiring.parts import Parts
-from regsys.wiring.stores import AccountStores
+from regsys.wiring.stores import AccountStores, OwnTables
 
 
 def names(parts: Parts, stores: AccountStores) -> Usernames:
@@ -126,15 +129,27 @@ def post_consent(parts: Parts, planners: IJobPlanner, consents: Consents) -> Pos
 def deactivation(
     parts: Parts, stores: AccountStores, active: Optional[ActivityParts] = None
 ) -> Deactivation:
+    """What is deleted with an account, beside its own row."""
     account_data: list[IAccountData] = []
-    if stores.own is not None:
-        account_data.append(stores.own.users)
     if stores.addresses is not None:
         account_data.append(stores.addresses)
     if active is not None:
         account_data += active.account_data
     ours = parts.stores
-    return Deactivation([*account_data, ours.sessions, ours.validations, parts.unbinder])
+    account_data += [ours.sessions, ours.validations]
+    return Deactivation(account_data, parts.unbinder.unbind_all_of)
+
+
+def own_deactivation(
+    parts: Parts, stores: AccountStores, own: OwnTables, active: ActivityParts
+) -> OwnDeactivation:
+    return OwnDeactivation(
+        accounts=own.users,
+        rest=deactivation(parts, stores, active),
+        jobs=parts.stores.jobs,
+        start_jobs=parts.held_jobs.put,
+        clock=parts.clock,
+    )
 
 
 def appservices(
@@ -169,6 +184,27 @@ def password_check(parts: Parts, stores: AccountStores) -> Optional[PasswordChec
             key_of=address_key,
         ),
         policy=parts.config.passwords.policy,
+    )
+
+
+def password_changes(
+    parts: Parts,
+    own: OwnTables,
+    passwords: PasswordCheck,
+    reauthentication: Optional[Reauthentication],
+    resets: Optional[Confirmation],
+) -> PasswordChanges:
+    config = parts.config
+    enabled = config.passwords.reauth_enabled and config.passwords.localdb_enabled
+    return PasswordChanges(
+        users=own.users,
+        passwords=passwords,
+        hasher=parts.process.hasher,
+        reauthentication=reauthentication if enabled else None,
+        resets=resets,
+        clock=parts.clock,
+        replay_window_ms=config.sessions.replay_window_ms,
+        secret=parts.process.macaroon_secret,
     )
 
 

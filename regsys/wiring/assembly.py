@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Callable, Mapping, Optional
 
 from regsys.accounts.handler import RegistrationHandler
 from regsys.client_api.signup import Signup
@@ -36,20 +36,25 @@ def assemble(
     *,
     active: Optional[ActivityParts] = None,
     recovery: Optional[Handler] = None,
+    deactivation: Optional[Handler] = None,
     for_workers: Optional[Callable[[RegistrationHandler], Endpoint]] = None,
     runs_jobs: bool = True,
 ) -> Subsystem:
     """If ``active`` is None, no activity is recorded. ``recovery`` runs the jobs that finish
-    accounts in a homeserver's store; None if there are none. ``for_workers`` makes what workers
+    accounts in a homeserver's store, ``deactivation`` those that finish the deactivation of ours;
+    None if there are none. ``for_workers`` makes what workers
     call; None where there are none. ``runs_jobs``: else another process runs all jobs, and deletes
     what has expired."""
     config, active = parts.config, active or ActivityParts()
     post_consent = accounts.post_consent(parts, planned.planners, consents)
     made = rules(parts, stores, planned.planners, writer, consents, post_consent)
+    handlers: Mapping[str, Optional[Handler]] = {}
+    if runs_jobs:
+        handlers = jobs.handlers(parts, planned, post_consent, recovery, deactivation)
     runner = JobRunner(
         parts.stores.jobs,
         parts.clock,
-        handlers=jobs.handlers(parts, planned, post_consent, recovery) if runs_jobs else {},
+        handlers=handlers,
         held=parts.held_jobs,
         metrics=parts.process.metrics if runs_jobs else None,
     )

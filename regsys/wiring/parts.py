@@ -87,7 +87,7 @@ class Parts:
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
             held_jobs=held_jobs,
-            unbinder=_unbinder(config, clock, process, signer, hooks, stores, held_jobs),
+            unbinder=_unbinder(config, clock, process, signer, hooks, stores),
             phone_server=_phone_server(config, clock, process),
             threepid_rules=EmailDomains.load(
                 AllowedThreepids(callbacks=hooks.threepids, allowed=config.threepids.allowed),
@@ -138,7 +138,6 @@ def _unbinder(
     signer: Optional[IRequestSigner],
     hooks: Hooks,
     stores: Stores,
-    held_jobs: HeldJobs,
 ) -> Unbinder:
     """What asks the identity servers that clients name, and unbinds addresses there."""
     servers = IdentityServers(
@@ -152,6 +151,5 @@ def _unbinder(
         servers=servers,
         changes=hooks.binding_changes,
         jobs=stores.jobs,
-        start_jobs=held_jobs.put,
         clock=clock,
     )

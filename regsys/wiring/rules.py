@@ -54,7 +54,7 @@ def rules(
     token_limit = parts.limits.by_address("token validity", parts.config.limits.token_validity)
     newcomers = threepids.newcomers(parts, stores)
     signup = uia.signup(parts, handler, names, newcomers, token_limit)
-    sessions = validations.validations(parts, newcomers, signup)
+    sessions = validations.validations(parts, stores, newcomers, signup)
     passwords = accounts.password_check(parts, stores)
     return Rules(
         handler=handler,
@@ -67,5 +67,5 @@ def rules(
         validations=sessions,
         phones=validations.phones(parts, sessions),
         passwords=passwords,
-        reauthentication=uia.reauthentication(parts, passwords),
+        reauthentication=uia.reauthentication(parts, stores, passwords),
     )
