@@ -11,7 +11,7 @@ from tests.support.client import V3, Answer
 from tests.support.passwords import CHANGE, NEW, RESET_REQUEST, RESET_SUBMIT, PasswordCase
 from tests.support.sms import OWN, SmsCase
 from tests.support.validations import ADD_SUBMIT, ALICE, PLENTY, SECRET, SUBMIT
-from tests.threepids.test_phones import CANONICAL, PhoneCase
+from tests.threepids.test_phones import CANONICAL, NUMBER, PhoneCase
 from tests.threepids.test_phones import SUBMIT as SUBMIT_CODE
 
 UNKNOWN = "unknown@mail.example"
@@ -340,7 +340,26 @@ class DelegatedTests(PhoneCase):
         login = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
         self.assertEqual(self.client.post(f"{V3}/login", login).status, 200)
 
-    def test_threepids(self) -> None:
-        """Nothing that was not validated resets anything."""
+    def test_reset(self) -> None:
+        """What was validated for the reset resets the password, once, and does nothing else."""
+        body = {"phone_number": NUMBER, "country": "DE", "client_secret": SECRET}
+        answer = self.client.post(f"{CHANGE}/msisdn/requestToken", {**body, "send_attempt": 1})
+        self.assertEqual(answer.status, 200, answer)
+        sid = answer.json["sid"]
+        self.assertRefused(self.reset(sid), 401, "M_UNAUTHORIZED")
+        self.assertEqual(self.submit(sid).json, {"success": True})
+        self.assertEqual(self.reset(sid).json, {})
+        self.assertEqual(self.reset(sid).json, {})
+        self.assertRefused(self.reset(sid, THIRD), 400, "M_THREEPID_AUTH_FAILED")
+        login = {"type": "m.login.password", "user": "alice", "password": NEW}
+        token = self.client.post(f"{V3}/login", login).json["access_token"]
+        creds = {"sid": sid, "client_secret": SECRET}
+        added = self.client.post(f"{THREEPIDS}/add", creds, token=token)
+        self.assertRefused(added, 400, "M_THREEPID_AUTH_FAILED")
+        self.assertRefused(self.present(self.begin("mallory"), sid), 401, "M_UNAUTHORIZED")
+
+    def test_nothing(self) -> None:
+        """Nothing that was not validated resets anything, nor does a number of nobody's."""
         self.assertRefused(self.reset("unknown"), 401, "M_UNAUTHORIZED")
-        self.assertEqual(self.client.get(THREEPIDS).status, 401)
+        self.change("DELETE FROM threepids")
+        self.assertRefused(self.reset(self.validate_number()), 401, "M_UNAUTHORIZED")
