@@ -168,6 +168,10 @@ class UnknownDevice(RegistrationError):
     errcode, sentence = "M_UNKNOWN_DEVICE", "This user has no such device."
 
 
+class DeviceNotFound(RegistrationError):
+    status, errcode, sentence = 404, "M_NOT_FOUND", "You have no such device."
+
+
 class UnknownLoginType(RegistrationError):
     sentence = "This way of logging in is not on offer here."
 
@@ -180,11 +184,24 @@ class LoginFailed(Forbidden):
 
 
 class UnknownSession(RegistrationError):
-    sentence = "This registration session is unknown or has expired: start again."
+    sentence = "This session is unknown or has expired: start again."
 
 
 class SessionFinished(RegistrationError):
     sentence = "This session has already registered another user name."
+
+
+class NoPassword(Forbidden):
+    """The user would have to confirm a request by a password that the account does not have."""
+
+    sentence = (
+        "This account has no password to confirm this with. Set one first: ask your app for a new"
+        " password, as if you had forgotten it."
+    )
+
+
+class PasswordChangeDisabled(Forbidden):
+    sentence = "Passwords cannot be changed on this server."
 
 
 class WrongSession(Forbidden):
@@ -385,6 +402,10 @@ class StagesMissing(RegistrationError):
 
 class ThreepidInUse(RegistrationError):
     errcode, sentence = "M_THREEPID_IN_USE", "This address already belongs to an account."
+
+
+class ThreepidNotFound(RegistrationError):
+    errcode, sentence = "M_THREEPID_NOT_FOUND", "No account here has this address."
 
 
 class ThreepidDenied(RegistrationError):

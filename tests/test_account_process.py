@@ -1,5 +1,5 @@
-"""A user's addresses over real HTTP and real mails: registered with one, another added, the first
-removed (B7.10)."""
+"""A user's account over real HTTP and real mails: registered with an address, another added, the
+first removed (B7.10), the password reset by the other, and deactivated (B17.5)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.support.smtp_process import SMTPProcess, smtp_process
 
 V3 = "/_matrix/client/v3"
 PASSWORD = "correct horse battery staple"
+NEW_PASSWORD = "incorrect horse battery staple"
 SECRET = "a.client.secret"
 FIRST, SECOND = "anna@mail.example", "anna@work.example"
 
@@ -92,14 +93,47 @@ class AccountProcess:
         answer = self.service.ask("POST", f"{V3}/account/3pid/delete", gone, token=self.token)
         self.assertEqual(answer.json, {"id_server_unbind_result": "no-support"})
         self.assertEqual(self.held(), [SECOND])
+        self.forget_password()
+        self.deactivate()
+
+    def forget_password(self: Any) -> None:
+        """Anna sets a new password by her address, which logs her out, and logs in with it."""
+        path = f"{V3}/account/password"
+        creds = self.validate_address(f"{path}/email/requestToken", SECOND)
+        auth = {"type": "m.login.email.identity", "threepid_creds": creds}
+        body = {"auth": auth, "new_password": NEW_PASSWORD}
+        for _ in range(2):
+            answer = self.service.ask("POST", path, body)
+            self.assertEqual((answer.status, answer.json), (200, {}), answer.text)
+        who = self.service.ask("GET", f"{V3}/account/whoami", token=self.token)
+        self.assertEqual(who.json["errcode"], "M_UNKNOWN_TOKEN")
+        by_email = {"type": "m.id.thirdparty", "medium": "email", "address": SECOND}
+        login = {"type": "m.login.password", "identifier": by_email}
+        self.assertEqual(
+            self.service.ask("POST", f"{V3}/login", {**login, "password": PASSWORD}).status, 403
+        )
+        answer = self.service.ask("POST", f"{V3}/login", {**login, "password": NEW_PASSWORD})
+        self.assertEqual(answer.status, 200, answer.text)
+        self.token = answer.json["access_token"]
+
+    def deactivate(self: Any) -> None:
+        """Anna deactivates her account."""
+        auth = {"type": "m.login.password", "user": "anna", "password": NEW_PASSWORD}
+        path = f"{V3}/account/deactivate"
+        answer = self.service.ask("POST", path, {"auth": auth, "erase": True}, token=self.token)
+        self.assertEqual(answer.json, {"id_server_unbind_result": "no-support"}, answer.text)
+        who = self.service.ask("GET", f"{V3}/account/whoami", token=self.token)
+        self.assertEqual(who.json["errcode"], "M_UNKNOWN_TOKEN")
 
     def test_addresses(self: Any) -> None:
-        """Anna registers with an address, logs in by it, adds another and removes the first; the
-        log contains no secret of hers, and no address."""
+        """Anna registers with an address, logs in by it, adds another and removes the first, sets a
+        new password by the other, and deactivates the account; the log contains no secret of
+        hers, and no address."""
         with smtp_process() as server:
             self.run_through(server)
             output = self.service.stop()
         secrets = {"the password": PASSWORD, "the client's secret": SECRET, "her token": self.token}
+        secrets["her new password"] = NEW_PASSWORD
         self.assertEqual(leaked(output, secrets), [])
         for address in (FIRST, SECOND):
             self.assertNotIn(address, output)

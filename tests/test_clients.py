@@ -10,7 +10,7 @@ import re
 import subprocess
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 import nio
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -34,6 +34,7 @@ PASSWORD = "correct horse battery staple"
 PLENTY = {"per_second": 1000, "burst_count": 1000}
 TOKEN = "abc.def"
 SCRIPT = npm.HERE / "interactive_auth.mjs"
+ACCOUNT_SCRIPT = npm.HERE / "account.mjs"
 ADDRESS = "alice@mail.example"
 OTHER_ADDRESS = "other@mail.example"
 ALICE = f"@alice:{SERVER_NAME}"
@@ -177,6 +178,38 @@ class Clients:
             [(it["medium"], it["address"]) for it in after], [("email", OTHER_ADDRESS)]
         )
 
+    def test_jsSDKLeadsAnAccountsLife(self) -> None:
+        """The SDK resets a forgotten password by mail, without a session; deletes another device,
+        changes the password, and deactivates the account."""
+        with smtp_process() as mails:
+            service = self.serve(
+                registrations_require_3pid=["email"],
+                email={"notif_from": "a@test.example", "smtp_port": mails.port},
+                rc_3pid_validation=PLENTY,
+                rc_login=dict.fromkeys(("address", "account", "failed_attempts"), PLENTY),
+            )
+            answers = {"m.login.registration_token": {"token": TOKEN}}
+            self.interactive_auth(service, answers, mails, OTHER_ADDRESS)
+            who = {"baseUrl": service.base_url, "username": "alice", "email": OTHER_ADDRESS}
+            fields = {**who, "passwords": ["a second password", "a third password"]}
+            result = self.run_script(ACCOUNT_SCRIPT, fields, mails, [OTHER_ADDRESS])
+        mine = result.pop("mine")
+        expected = {
+            "early": 401,
+            "capabilities": {
+                "m.change_password": {"enabled": True},
+                "m.3pid_changes": {"enabled": True},
+            },
+            "before": 2,
+            "after": [mine],
+            "dead": 401,
+            "old": 403,
+            "alive": 200,
+            "ended": {"id_server_unbind_result": "no-support"},
+            "gone": 403,
+        }
+        self.assertEqual(result, expected)
+
     def interactive_auth(
         self,
         service: ServiceProcess,
@@ -187,22 +220,33 @@ class Clients:
         """The output of the script that registers alice; ``answers``: auth fields by stage. With
         ``mails`` it validates ADDRESS by the code of the mail that arrives there, and adds
         ``more``."""
+        who = {"baseUrl": service.base_url, "username": "alice", "password": PASSWORD}
+        fields = {**who, "answers": answers, "email": ADDRESS if mails else None, "more": more}
+        addresses = [ADDRESS, more] if more else [ADDRESS]
+        return self.run_script(SCRIPT, fields, mails, addresses if mails else ())
+
+    def run_script(
+        self,
+        path: Path,
+        fields: Mapping[str, Any],
+        mails: Optional[SMTPProcess],
+        addresses: Sequence[str],
+    ) -> Any:
+        """The output of this script, which gets ``fields``, and then the code of the mail to each
+        of the addresses."""
         try:
             node = npm.node()
             npm.packages()
         except npm.Missing as missing:
             raise SkipTest(f"matrix-js-sdk was not tried: {missing}") from None
-        who = {"baseUrl": service.base_url, "username": "alice", "password": PASSWORD}
-        fields = {**who, "answers": answers, "email": ADDRESS if mails else None, "more": more}
         with subprocess.Popen(
-            [str(node), str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [str(node), str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as script:
             self.addCleanup(script.kill)
             assert script.stdin is not None
             script.stdin.write(f"{json.dumps(fields)}\n")
             script.stdin.flush()
-            addresses = [ADDRESS, more] if more else [ADDRESS]
-            for address in addresses if mails else ():
+            for address in addresses:
                 assert mails is not None
                 body = json.dumps({"code": self.code(mails, address)})
                 script.stdin.write(f"{body}\n")

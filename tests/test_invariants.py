@@ -87,11 +87,11 @@ DAMAGE = (
         "INSERT INTO threepids VALUES ('email', 'a@b.example', '@nobody:x', 1, 1)",
     ),
     (
-        "a session is finished exactly if it has made an account",
+        "a registration's session is finished exactly if it has made an account",
         "UPDATE uia_sessions SET finished = FALSE",
     ),
     (
-        "a session is finished exactly if it has made an account",
+        "a registration's session is finished exactly if it has made an account",
         "DELETE FROM outcomes WHERE key IN (SELECT session_id FROM uia_sessions)",
     ),
     ("a finished session holds no name", "UPDATE uia_sessions SET held_name = 'b'"),

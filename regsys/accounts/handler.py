@@ -239,14 +239,16 @@ class RegistrationHandler:
 
     async def log_in(self, user: User, request: DeviceRequest) -> Login:
         """As ``register_device``, for an account that was just looked up, and is not looked up
-        again."""
+        again. LoginFailed if its password has been changed since: then whoever has shown the old
+        one gets no device. An application service shows none."""
         if not isinstance(user, User):
             raise TypeError(
                 f"log_in(user): a {type(user).__name__} is no User, the account as it was looked"
                 " up: register_device takes a user ID"
             )
         check_type("request", request, DeviceRequest)
-        return await self._log_in(user.user_id, request, user.is_guest)
+        shown = None if request.is_appservice_ghost else user.password_fingerprint
+        return await self._log_in(user.user_id, request, user.is_guest, shown)
 
     async def post_registration_actions(
         self,
@@ -273,15 +275,17 @@ class RegistrationHandler:
         Idempotent. For consents that regsys records this happens by itself."""
         await self._post_consent.post_consent_actions(UserID.of(user_id))
 
-    async def deactivated(self, user_id: Union[UserID, str]) -> None:
+    async def deactivated(self, user_id: Union[UserID, str], erase: bool = False) -> bool:
         """Deactivate an account that regsys keeps: it loses its password, devices and tokens, and
         its name stays taken. An embedder calls this when its own account has been deactivated.
 
         Its addresses become free, the callbacks of removals are called, identity servers are asked
-        to unbind, and its UIA and validation sessions are deleted. Idempotent: call it again if it
-        raised.
+        to unbind, and its UIA and validation sessions are deleted. ``erase``: the user wants what
+        was sent to be erased. Whether something was bound, and identity servers have unbound all
+        of it. Idempotent: call it again if it raised.
         """
-        await self._writer.deactivate(UserID.of(user_id))
+        check_type("erase", erase, bool)
+        return await self._writer.deactivate(UserID.of(user_id), erase)
 
     async def logged_out(
         self, user_id: Union[UserID, str], device_id: Optional[str] = None
@@ -292,8 +296,15 @@ class RegistrationHandler:
         """
         await self._sessions.end_replays(UserID.of(user_id), device_id)
 
-    async def _log_in(self, user_id: UserID, request: DeviceRequest, is_guest: bool) -> Login:
+    async def _log_in(
+        self,
+        user_id: UserID,
+        request: DeviceRequest,
+        is_guest: bool,
+        password_fingerprint: Optional[str] = None,
+    ) -> Login:
         device = self._planner.device(user_id, request, is_guest)
+        device = attr.evolve(device, password_fingerprint=password_fingerprint)
         return await self._writer.register_device(user_id, device)
 
 

@@ -3,12 +3,12 @@ over an embedder's."""
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence, Union
 
 import attr
 from zope.interface import implementer
 
-from regsys.accounts.deactivation import Deactivation
+from regsys.accounts.deactivation import Deactivation, OwnDeactivation
 from regsys.accounts.post_registration import PostRegistration
 from regsys.credentials.access_tokens import Logins
 from regsys.interfaces import IDevices
@@ -31,7 +31,7 @@ class StoresWriter:
     devices: IDevices
     logins: Logins
     post_registration: PostRegistration
-    deactivation: Deactivation
+    deactivation: Union[Deactivation, OwnDeactivation]
     start_jobs: Callable[[Sequence[NewJob]], None]
     on_created: Sequence[OnCreated] = ()
     on_logged_in: Sequence[OnLoggedIn] = ()
@@ -47,8 +47,8 @@ class StoresWriter:
     ) -> None:
         await self.post_registration.post_registration_actions(user_id, auth_result, access_token)
 
-    async def deactivate(self, user_id: UserID) -> None:
-        await self.deactivation.deactivate(user_id)
+    async def deactivate(self, user_id: UserID, erase: bool = False) -> bool:
+        return await self.deactivation.deactivate(user_id, erase)
 
 
 @implementer(IRegistrationWriter)

@@ -20,6 +20,9 @@ from regsys.errors import (
 from regsys.interfaces import IStage, StageContext
 from regsys.model import Secret, UIASession
 
+# In the stage's result: identifies the password that was right.
+FINGERPRINT = "password_fingerprint"
+
 
 @implementer(IStage)
 @attr.frozen(kw_only=True)
@@ -53,7 +56,7 @@ class PasswordStage:
         if localpart is None or localpart.lower() != user_id.name_key:
             raise refused
         try:
-            await self.passwords.check(user_id, Secret(password), None)
+            user = await self.passwords.check(user_id, Secret(password), None)
         except LoginFailed:
             raise refused from None
-        return True
+        return {FINGERPRINT: user.password_fingerprint}

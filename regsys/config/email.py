@@ -17,11 +17,13 @@ from regsys.model import Secret
 
 # The kinds of mails. The names of templates and options follow from them.
 REGISTRATION, ADD_THREEPID, IN_USE = "registration", "add_threepid", "already_in_use"
-KINDS = (REGISTRATION, ADD_THREEPID, IN_USE)
+PASSWORD_RESET = "password_reset"  # noqa: S105 (a kind of mail)
+KINDS = (REGISTRATION, ADD_THREEPID, PASSWORD_RESET, IN_USE)
 # The option of ``email.subjects`` for each kind.
 SUBJECTS = {
     REGISTRATION: "email_validation",
     ADD_THREEPID: "email_validation",
+    PASSWORD_RESET: "password_reset",
     IN_USE: "email_already_in_use",
 }
 # The endings of an option for a template, and of the file that it names by default.

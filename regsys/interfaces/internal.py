@@ -7,7 +7,17 @@ from typing import Any, Awaitable, Mapping, Optional, Sequence
 from zope.interface import Interface
 
 from regsys.interfaces.homeserver import IThreepidStore
-from regsys.model import Client, Created, Login, NewAccount, NewDevice, Secret, Threepid, UserID
+from regsys.model import (
+    Client,
+    Created,
+    Login,
+    MailPurpose,
+    NewAccount,
+    NewDevice,
+    Secret,
+    Threepid,
+    UserID,
+)
 from regsys.model.accounts import Outcome
 from regsys.model.buckets import Bucket
 from regsys.model.jobs import NewJob
@@ -42,8 +52,10 @@ class IRegistrationWriter(Interface):
         account's login; None if it has none. Raises UserNotFound.
         """
 
-    def deactivate(user_id: UserID) -> Awaitable[None]:
-        """Delete what is kept of an account that is deactivated, its addresses included.
+    def deactivate(user_id: UserID, erase: bool = False) -> Awaitable[bool]:
+        """Delete what is kept of an account that is deactivated, its addresses included. Whether
+        identity servers have unbound all that was bound, and something was. ``erase``: the user
+        wants what was sent to be erased.
 
         An account in our own tables loses its password, devices and tokens, and its name stays
         taken. Idempotent: a caller that was interrupted calls it again.
@@ -113,13 +125,14 @@ class IPhoneValidation(Interface):
         client: Client,
         languages: Sequence[str],
         user_id: Optional[UserID] = None,
-        registering: bool = True,
+        purpose: MailPurpose = MailPurpose.REGISTRATION,
     ) -> Awaitable[Mapping[str, Any]]:
         """Have a code sent, in the first of these languages that is available. Returns what the
         client is to know, its ``sid`` above all.
 
-        ``user_id``: the account that the number is for; None if that is not known yet: it is a new
-        account if ``registering``, else the first one that presents the validation session.
+        ``user_id``: the account that is to get the number; None if that is not known yet: it is a
+        new account, the first one that presents the validation session, or, for a reset, the one
+        that has the number.
         Raises what a requestToken is refused with (contract B7.2-3).
         """
 

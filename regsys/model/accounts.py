@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 import secrets
 from typing import Any, Mapping, Optional, Union
 
@@ -35,6 +36,13 @@ SEEN_AGAIN_MS = 3600 * 1000
 CLOCKS_APART_MS = 3600 * 1000
 
 
+def password_fingerprint(password_hash: Optional[str]) -> Optional[str]:
+    """Identifies a stored password hash without telling it; None for none."""
+    if password_hash is None:
+        return None
+    return hashlib.sha256(password_hash.encode("utf-8")).hexdigest()
+
+
 @attr.frozen(kw_only=True, field_transformer=typed)
 class User:
     """An account as it is stored."""
@@ -51,9 +59,35 @@ class User:
     created_ms: int = 0
 
     @property
+    def password_fingerprint(self) -> Optional[str]:
+        """Identifies the password; None if there is none."""
+        return password_fingerprint(self.password_hash)
+
+    @property
     def is_real(self) -> bool:
         """Whether this is a person's account, by the same rule as for NewAccount."""
         return _is_real(self)
+
+
+@attr.frozen(kw_only=True)
+class NewPassword:
+    """A change of a password, in one transaction.
+
+    ``confirmed_by``: the fingerprint of the password by which the user has confirmed it, or None.
+    ``device_id``: the device that requests it, which stays logged in; None if there is none.
+    ``ends_logins``: all other devices are logged out. ``session_id``: the UIA session that confirms
+    it, which repeats its answer until ``session_until_ms``; None if none was stored. ``reset_sid``:
+    the validation session of a forgotten password's reset, which is used up; else None.
+    """
+
+    user_id: UserID
+    password_hash: str = attr.field(repr=False)
+    confirmed_by: Optional[str] = None
+    device_id: Optional[str] = None
+    ends_logins: bool = True
+    session_id: Optional[str] = None
+    session_until_ms: int = 0
+    reset_sid: Optional[str] = None
 
 
 def _stages(value: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Iterable, Optional
 
 import attr
 
@@ -57,6 +57,35 @@ class Login:
 
 
 @attr.frozen(kw_only=True)
+class WhichDevices:
+    """Which of a user's devices are logged out: those with these ``ids``, known or not; if that is
+    None, all but ``keeping``."""
+
+    ids: Optional[frozenset[str]] = None
+    keeping: Optional[str] = None
+
+    @classmethod
+    def of(cls, device_ids: Iterable[str]) -> WhichDevices:
+        return cls(ids=frozenset(device_ids))
+
+    @classmethod
+    def one_or_all(cls, device_id: Optional[str]) -> WhichDevices:
+        """This one; all if it is None."""
+        return ALL_DEVICES if device_id is None else cls.of([device_id])
+
+
+ALL_DEVICES = WhichDevices()
+
+
+@attr.frozen(kw_only=True)
+class Device:
+    """A device as its user sees it."""
+
+    device_id: str
+    display_name: Optional[str] = None
+
+
+@attr.frozen(kw_only=True)
 class LoggedIn:
     """The user who has logged in, and the login."""
 
@@ -70,7 +99,8 @@ class NewDevice:
     guest's token, which says itself whose it is.)
 
     ``is_appservice_ghost``: an application service logs in one of its users. Internal: ``call`` as
-    in NewAccount.
+    in NewAccount; ``password_fingerprint``: that of the password that was checked for this login,
+    which is refused if the account has another one by now.
     """
 
     login: Login
@@ -79,6 +109,7 @@ class NewDevice:
     auth_provider_id: Optional[str] = None
     auth_provider_session_id: Optional[str] = None
     call: Optional[ReplicationCall] = None
+    password_fingerprint: Optional[str] = None
 
     @classmethod
     def from_request(cls, request: DeviceRequest, login: Login) -> NewDevice:

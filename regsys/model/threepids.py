@@ -37,14 +37,20 @@ CODE_TRIES = 10
 
 
 class MailPurpose(str, enum.Enum):
-    """The purpose of a mail; the value is the name of its template."""
+    """The purpose of a mail; the value is the name of its template. All but IN_USE are also those
+    of validation sessions: a session is good for its purpose only."""
 
     REGISTRATION = "registration"
     ADD_THREEPID = "add_threepid"
+    PASSWORD_RESET = "password_reset"  # noqa: S105 (a purpose)
     IN_USE = "already_in_use"
 
 
-_HAS_USER: Any = attr.Factory(lambda self: self.user_id is not None, takes_self=True)
+def _purpose(self: Any) -> MailPurpose:
+    return MailPurpose.REGISTRATION if self.user_id is None else MailPurpose.ADD_THREEPID
+
+
+_PURPOSE: Any = attr.Factory(_purpose, takes_self=True)
 
 
 @attr.frozen(kw_only=True)
@@ -52,9 +58,9 @@ class NewValidation:
     """A request for a token that validates an address.
 
     ``sid``: the id of the session, if a new one is begun. ``job`` sends the token; the sid is added
-    to its payload. ``until_ms``: when the token expires. ``for_account``: whether the address is
-    for an existing account, ``user_id``, or for the first account that presents the session if
-    that is None; else it is for a registration.
+    to its payload. ``until_ms``: when the token expires. ``purpose``: to register, to add the
+    address to the account ``user_id``, or to the first account that presents the session if that is
+    None, or to reset the password of ``user_id``, or nobody's if that is None.
     """
 
     sid: str
@@ -67,7 +73,7 @@ class NewValidation:
     until_ms: int
     next_link: Optional[str] = None
     user_id: Optional[UserID] = None
-    for_account: bool = attr.field(default=_HAS_USER)
+    purpose: MailPurpose = attr.field(default=_PURPOSE)
 
 
 @attr.frozen
@@ -85,11 +91,9 @@ class Validation:
 
     ``tokens``: the time of each send_attempt that made a token. ``validated_ms`` is None if the
     address is not validated yet. ``claimed_by``: the UIA session that has claimed it, if any;
-    ``used``: that session has made its account.
-
-    ``for_account``: the address is for an existing account, ``user_id``, or for the first account
-    that presents the session if that is None. Then no UIA session can claim it, and ``used`` means
-    that the address was added. Otherwise it is for a registration.
+    ``used``: that session has made its account, the address was added, or the password reset.
+    ``purpose`` and ``user_id`` as in NewValidation. Only a session that is for a registration can
+    be claimed by a UIA session.
     """
 
     sid: str
@@ -103,12 +107,12 @@ class Validation:
     claimed_by: Optional[str] = None
     used: bool = False
     user_id: Optional[UserID] = None
-    for_account: bool = attr.field(default=_HAS_USER)
+    purpose: MailPurpose = attr.field(default=_PURPOSE)
 
     @property
-    def purpose(self) -> MailPurpose:
-        """What the person confirms."""
-        return MailPurpose.ADD_THREEPID if self.for_account else MailPurpose.REGISTRATION
+    def is_of_nobody(self) -> bool:
+        """Whether it is for a reset, and no account had the address: nothing is sent."""
+        return self.purpose is MailPurpose.PASSWORD_RESET and self.user_id is None
 
     def is_known_to(self, client_secret: str) -> bool:
         """Whether this is the session's client secret, compared in constant time."""
@@ -120,7 +124,8 @@ class ValidationMail:
     """A mail to be composed for ``address``, in the first available of ``languages`` (tags, the
     preferred one first). ``link`` and ``code`` are None if there is nothing to confirm.
     ``message_id``: the same each time this mail is sent. ``registering``: it was requested for a
-    registration, else to add the address to an account."""
+    registration, else for an account that exists. With PASSWORD_RESET also ``user_id``, whose
+    password is to be reset, and ``requested_from``, the IP address of the request."""
 
     purpose: MailPurpose
     address: str
@@ -129,3 +134,5 @@ class ValidationMail:
     link: Optional[str] = attr.field(default=None, repr=False)
     code: Optional[str] = attr.field(default=None, repr=False)
     registering: bool = True
+    user_id: Optional[UserID] = None
+    requested_from: Optional[str] = None

@@ -20,7 +20,8 @@ class UIASession:
     end of the lease under which a process makes the hash; None if no process does. ``guest_id``:
     the guest whose access token a request had. ``address``: the IP address whose cap of open
     sessions it counts for; ``site``: the /48 of that address, if it has one. ``held_name``: the
-    user name that is reserved for the session. ``outcome`` is set once it has made its account.
+    user name that is reserved for the session. ``carried_out``: the request that the session is for
+    has been carried out. ``outcome`` is set once it has made its account.
     """
 
     session_id: str
@@ -39,6 +40,7 @@ class UIASession:
     results: Mapping[str, Any] = attr.field(factory=dict)
     clients: tuple[Client, ...] = ()
     held_name: Optional[str] = None
+    carried_out: bool = False
     outcome: Optional[Outcome] = None
 
     @property

@@ -9,7 +9,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from regsys import clock
+from regsys import clock, json_body
 from regsys.errors import RegistrationError, WrongCall, WrongReplicationSecret
 from regsys.http import Call, Endpoint, Reply
 from regsys.http.reply import refusal
@@ -87,15 +87,17 @@ class MasterCalls:
             return await self._register_user(sent, body)
         if name == wire.REGISTER_DEVICE:
             return await self._register_device(sent, account, body)
+        answer: dict[str, Any] = {}
         # Idempotent by itself: kept when it is done, so that it is done at least once.
         if await self.calls.find(sent) is None:
             if name == wire.POST_REGISTER:
                 found, token = wire.parse_post_register_body(body)
                 await self.writer.post_registration_actions(account, found, token)
             else:
-                await self.writer.deactivate(account)
+                erase = json_body.boolean(body, "erase")
+                answer["unbound"] = await self.writer.deactivate(account, erase)
             await self.calls.keep(sent, clock.now_ms(self.clock))
-        return {}
+        return answer
 
     def _check_secret(self, call: Call) -> None:
         """Only the header counts: a query is logged on the way."""
@@ -130,10 +132,12 @@ class MasterCalls:
     async def _register_device(
         self, call: ReplicationCall, user_id: UserID, body: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        request, is_guest = wire.parse_device_body(body)
+        request, is_guest, fingerprint = wire.parse_device_body(body)
         earlier = await self.calls.find(call)
         if earlier is not None and earlier.terms is not None:
             return wire.login_answer(self.issue(user_id, earlier.terms, wire.key_of(call)))
         login = self.issue(user_id, self.terms(request, is_guest), wire.key_of(call))
-        device = attr.evolve(NewDevice.from_request(request, login), call=call)
+        device = attr.evolve(
+            NewDevice.from_request(request, login), call=call, password_fingerprint=fingerprint
+        )
         return wire.login_answer(await self.writer.register_device(user_id, device))

@@ -2,8 +2,10 @@
 
 The shape is the one that deployed homeservers use. Between processes of ours ``register_user`` has
 two more keys, ``account`` and ``rate_taken``, and its answer three: ``user_id``, ``terms`` and
-``replayed``. Each side ignores keys that it does not know, and has a default for absent ones. So a
-worker may be older or newer than its master, or come from elsewhere, and so may the master.
+``replayed``. ``device_check_registered`` has ``password_fingerprint``, ``deactivate`` has
+``erase``, and ``unbound`` in its answer. Each side ignores keys that it does not know, and has a
+default for absent ones. So a worker may be older or newer than its master, or come from elsewhere,
+and so may the master.
 """
 
 from __future__ import annotations
@@ -216,7 +218,9 @@ def _login(user_id: UserID, terms: LoginTerms, new: NewAccount, issue: Issue) ->
 
 def device_body(device: NewDevice) -> dict[str, Any]:
     terms = device.login.terms
+    fingerprint = device.password_fingerprint
     return {
+        **({} if fingerprint is None else {"password_fingerprint": fingerprint}),
         "device_id": terms.device_id,
         "initial_display_name": device.display_name,
         "is_guest": terms.is_guest,
@@ -227,8 +231,9 @@ def device_body(device: NewDevice) -> dict[str, Any]:
     }
 
 
-def parse_device_body(body: Mapping[str, Any]) -> tuple[DeviceRequest, bool]:
-    """The device, and whether it is a guest's. Raises BadJSON."""
+def parse_device_body(body: Mapping[str, Any]) -> tuple[DeviceRequest, bool, Optional[str]]:
+    """The device, whether it is a guest's, and the fingerprint of the password that was checked for
+    it, if one was. Raises BadJSON."""
     request = DeviceRequest(
         device_id=json_body.string(body, "device_id"),
         display_name=json_body.string(body, "initial_display_name"),
@@ -237,7 +242,14 @@ def parse_device_body(body: Mapping[str, Any]) -> tuple[DeviceRequest, bool]:
         auth_provider_id=json_body.string(body, "auth_provider_id"),
         auth_provider_session_id=json_body.string(body, "auth_provider_session_id"),
     )
-    return request, json_body.boolean(body, "is_guest")
+    fingerprint = json_body.string(body, "password_fingerprint")
+    return request, json_body.boolean(body, "is_guest"), fingerprint
+
+
+def unbound(answer: Mapping[str, Any]) -> bool:
+    """The answer to a ``deactivate``: whether identity servers have unbound all addresses. A call
+    that is sent again is not told."""
+    return answer.get("unbound") is True
 
 
 def login_answer(login: Login) -> dict[str, Any]:

@@ -86,8 +86,9 @@ class RemoteWriter:
         json_object("auth_result", found)
         await self._post_register(user_id, found, access_token, new_call_id())
 
-    async def deactivate(self, user_id: UserID) -> None:
-        await self.sender.call(wire.DEACTIVATE, user_id, new_call_id(), {}, _nothing)
+    async def deactivate(self, user_id: UserID, erase: bool = False) -> bool:
+        body = {"erase": erase}
+        return await self.sender.call(wire.DEACTIVATE, user_id, new_call_id(), body, wire.unbound)
 
     async def _log_in(self, user_id: UserID, device: NewDevice, call_id: str) -> Login:
         return await self.sender.call(

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from regsys import clock
-from regsys.errors import AwaitingApproval, InvalidParam, UserNotFound
+from regsys.errors import AwaitingApproval, InvalidParam, LoginFailed, UserNotFound
 from regsys.interfaces import IDevices
 from regsys.interfaces.internal import IExpiring
 from regsys.model import Login, LoginTerms, NewDevice, UserID
-from regsys.model.devices import StoredLogin
+from regsys.model.accounts import password_fingerprint
+from regsys.model.devices import Device, StoredLogin, WhichDevices
 from regsys.model.token_text import token_hash
 from regsys.storage import replication_calls, sessions
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
+from regsys.storage.which_devices import condition
 
 # How long a spent pair, or one whose session has ended, is kept. A client that presents a spent
 # token is answered with a soft logout, since its device still exists. A pair that has only expired
@@ -57,14 +59,16 @@ def _add_orlock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
     return True
 
 
-def remove(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> None:
-    """Log the device out, or all of the user's devices if ``device_id`` is None. Their tokens are
-    deleted too, and so are the sessions that registered them, which would repeat the tokens
-    (contract B8.4)."""
-    one = "" if device_id is None else " AND device_id = ?"
-    values = (str(user_id),) if device_id is None else (str(user_id), device_id)
-    txn.run(f"DELETE FROM devices WHERE user_id = ?{one}", values)
-    sessions.end_replays(txn, user_id, device_id)
+def remove(txn: Transaction, user_id: UserID, which: WhichDevices) -> None:
+    """Log these devices of the user out. Whatever ends the login of a user who is no guest calls
+    this, in the transaction of what causes it.
+
+    Their tokens and pushers are deleted too, and so are the sessions that registered them, which
+    would repeat the tokens (contract B8.4).
+    """
+    chosen, values = condition("device_id", which)
+    txn.run(f"DELETE FROM devices WHERE user_id = ?{chosen}", (str(user_id), *values))
+    sessions.end_replays(txn, user_id, which)
 
 
 def lock(txn: Transaction, user_id: str, device_id: str) -> bool:
@@ -139,7 +143,33 @@ class DeviceStore:
     async def log_out(self, user_id: UserID, device_id: Optional[str]) -> None:
         """Delete this device and its tokens, or all of the user's devices if ``device_id`` is
         None; the sessions that registered them no longer repeat their answers."""
-        await self.db.transaction("log_out", remove, user_id, device_id)
+        which = WhichDevices.one_or_all(device_id)
+        await self.db.transaction("log_out", remove, user_id, which)
+
+    async def delete(
+        self, user_id: UserID, which: WhichDevices, session_id: Optional[str], until_ms: int
+    ) -> None:
+        """As ``log_out``, as this UIA session confirms (None if none had to be stored). The session
+        is finished in the same transaction, and kept until ``until_ms``; one that is finished
+        already has deleted them, and deletes nothing again. Raises UnknownSession."""
+        await self.db.transaction("delete_devices", _delete, user_id, which, session_id, until_ms)
+
+    async def of_user(self, user_id: UserID) -> Sequence[Device]:
+        """All devices of this user, ordered by their ids."""
+        return await self.db.autocommit("devices_of_user", _of_user, user_id)
+
+    async def find(self, user_id: UserID, device_id: str) -> Optional[Device]:
+        """The user's device with this id; None if there is none."""
+        return await self.db.autocommit("find_device", _find, user_id, device_id)
+
+    async def rename(self, user_id: UserID, device_id: str, display_name: Optional[str]) -> bool:
+        """Give the device this name; False if the user has no such device."""
+        return await self.db.autocommit("rename_device", _rename, user_id, device_id, display_name)
+
+    async def add(self, user_id: UserID, device: Device) -> bool:
+        """Add a device that has no token; False if the user has one with this id. Raises
+        UserNotFound for a user who does not exist or is deactivated."""
+        return await self.db.transaction("add_device", _add, user_id, device)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.transaction("expire_logins", _delete_expired, now_ms, at_most)
@@ -155,7 +185,7 @@ def _register(txn: Transaction, user_id: UserID, device: NewDevice, now_ms: int)
     # The lock keeps a deactivation or a guest's upgrade from running between the checks and the
     # login.
     user = txn.one(
-        "SELECT deactivated, approved, is_guest FROM users WHERE user_id = ?"
+        "SELECT deactivated, approved, is_guest, password_hash FROM users WHERE user_id = ?"
         + txn.dialect.for_update,
         (str(user_id),),
     )
@@ -163,6 +193,9 @@ def _register(txn: Transaction, user_id: UserID, device: NewDevice, now_ms: int)
         raise UserNotFound()
     if not user[1]:
         raise AwaitingApproval()
+    # The password was changed while this login was under way.
+    if device.password_fingerprint not in (None, password_fingerprint(user[3])):
+        raise LoginFailed()
     check_guest(terms.is_guest, bool(user[2]))
     put(txn, user_id, device)
     return terms
@@ -229,6 +262,57 @@ def _succeed(txn: Transaction, predecessor: str, user_id: UserID, login: Login) 
     txn.run("DELETE FROM logins WHERE replaces = ?", (predecessor,))
     _insert_login(txn, user_id, login, replaces=predecessor)
     return True
+
+
+def _delete(
+    txn: Transaction,
+    user_id: UserID,
+    which: WhichDevices,
+    session_id: Optional[str],
+    until_ms: int,
+) -> None:
+    if sessions.finish_confirmed(txn, session_id, until_ms):
+        remove(txn, user_id, which)
+
+
+def _of_user(txn: Transaction, user_id: UserID) -> Sequence[Device]:
+    rows = txn.all(
+        "SELECT device_id, display_name FROM devices WHERE user_id = ? ORDER BY device_id",
+        (str(user_id),),
+    )
+    return [Device(device_id=row[0], display_name=row[1]) for row in rows]
+
+
+def _find(txn: Transaction, user_id: UserID, device_id: str) -> Optional[Device]:
+    row = txn.one(
+        "SELECT display_name FROM devices WHERE user_id = ? AND device_id = ?",
+        (str(user_id), device_id),
+    )
+    return None if row is None else Device(device_id=device_id, display_name=row[0])
+
+
+def _rename(txn: Transaction, user_id: UserID, device_id: str, display_name: Optional[str]) -> bool:
+    renamed = txn.run(
+        "UPDATE devices SET display_name = ? WHERE user_id = ? AND device_id = ?",
+        (display_name, str(user_id), device_id),
+    )
+    return renamed == 1
+
+
+def _add(txn: Transaction, user_id: UserID, device: Device) -> bool:
+    # The lock keeps a deactivation from running between the check and the insert.
+    user = txn.one(
+        "SELECT deactivated FROM users WHERE user_id = ?" + txn.dialect.for_update,
+        (str(user_id),),
+    )
+    if user is None or user[0]:
+        raise UserNotFound()
+    return txn.insert(
+        "devices",
+        user_id=str(user_id),
+        device_id=device.device_id,
+        display_name=device.display_name,
+    )
 
 
 def _has_device(txn: Transaction, user_id: UserID, device_id: str) -> bool:

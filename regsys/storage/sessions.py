@@ -9,12 +9,15 @@ from typing import Any, Iterable, Mapping, Optional
 import attr
 from zope.interface import implementer
 
+from regsys.errors import UnknownSession
 from regsys.interfaces.internal import IAccountData, IExpiring
 from regsys.model import Client, NewAccount, UIASession, UserID
+from regsys.model.devices import WhichDevices
 from regsys.model.networks import WHOLE_SITE
 from regsys.storage import idempotency_keys
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
+from regsys.storage.which_devices import condition
 
 # The limit of a session's clients as JSON: enough for the spam checkers, and too little for a
 # client that sends a longer user agent each time. A session keeps the first clients.
@@ -32,12 +35,37 @@ def finish(txn: Transaction, new: NewAccount) -> None:
         )
 
 
-def end_replays(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> None:
-    """The user's device, or all of them if ``device_id`` is None, is logged out: delete the
-    session that registered it, so that its answer is not repeated any more."""
-    one = "made_device_id IS NOT NULL" if device_id is None else "made_device_id = ?"
-    values = (str(user_id),) if device_id is None else (str(user_id), device_id)
-    txn.run(f"DELETE FROM uia_sessions WHERE made_user_id = ? AND {one}", values)
+def finish_confirmed(txn: Transaction, session_id: Optional[str], until_ms: int) -> bool:
+    """What this session confirms is carried out in this transaction: the session is kept until
+    ``until_ms``, only to answer once more. False if it was carried out before. None is a request
+    that needed no session. Raises UnknownSession if the session is gone."""
+    if session_id is None:
+        return True
+    finished = txn.run(
+        "UPDATE uia_sessions SET finished = TRUE, expires_ms = ?"
+        " WHERE session_id = ? AND NOT finished",
+        (until_ms, session_id),
+    )
+    if finished:
+        return True
+    if txn.one("SELECT 1 FROM uia_sessions WHERE session_id = ?", (session_id,)) is None:
+        raise UnknownSession()
+    return False
+
+
+def end_confirmations(txn: Transaction, user_id: UserID) -> None:
+    """Nothing that the user has begun to confirm can be completed any more."""
+    txn.run("DELETE FROM uia_sessions WHERE user_id = ? AND NOT finished", (str(user_id),))
+
+
+def end_replays(txn: Transaction, user_id: UserID, which: WhichDevices) -> None:
+    """These devices of the user are logged out: delete the sessions that registered them, so that
+    their answers are not repeated any more."""
+    chosen, values = condition("made_device_id", which)
+    txn.run(
+        f"DELETE FROM uia_sessions WHERE made_user_id = ? AND made_device_id IS NOT NULL{chosen}",
+        (str(user_id), *values),
+    )
 
 
 @implementer(IExpiring, IAccountData)
@@ -102,7 +130,8 @@ class SessionStore:
     async def end_replays(self, user_id: UserID, device_id: Optional[str]) -> None:
         """Delete the finished sessions whose answers log in this device, or any of the user's
         devices if ``device_id`` is None."""
-        await self.db.autocommit("end_replays", end_replays, user_id, device_id)
+        which = WhichDevices.one_or_all(device_id)
+        await self.db.autocommit("end_replays", end_replays, user_id, which)
 
     async def delete_for(self, user_id: UserID) -> None:
         await self.db.autocommit("forget_sessions", _delete_for, user_id)
@@ -167,7 +196,7 @@ def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]
     row = txn.one(
         "SELECT s.method, s.uri, s.user_id, s.address, s.params, s.password_hash, s.results,"
         " s.clients, s.password_mark, s.hashing_until_ms, s.guest_id, s.held_name,"
-        " s.created_ms, s.expires_ms, s.site,"
+        " s.created_ms, s.expires_ms, s.site, s.finished,"
         " o.user_id, o.terms, o.finished, o.created_ms"
         " FROM uia_sessions s LEFT JOIN outcomes o ON o.key = s.session_id"
         " WHERE s.session_id = ? AND s.expires_ms > ?",
@@ -192,7 +221,8 @@ def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]
         created_ms=row[12],
         expires_ms=row[13],
         site=row[14],
-        outcome=None if row[15] is None else idempotency_keys.from_row(session_id, *row[15:]),
+        carried_out=bool(row[15]),
+        outcome=None if row[16] is None else idempotency_keys.from_row(session_id, *row[16:]),
     )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 import attr
 from zope.interface import implementer
 
-from regsys.errors import UnknownToken, UsernameTaken
+from regsys.errors import LoginFailed, UnknownToken, UserDeactivated, UsernameTaken, UserNotFound
 from regsys.interfaces import IAccountStore, IUserLookup
 from regsys.interfaces.internal import IAccountData
 from regsys.model import GUEST_DEVICE_ID, NewAccount, User, UserID
-from regsys.model.accounts import Outcome
+from regsys.model.accounts import NewPassword, Outcome, password_fingerprint
+from regsys.model.devices import ALL_DEVICES, WhichDevices
+from regsys.model.jobs import NewJob
 from regsys.storage import (
     consents,
     devices,
@@ -61,9 +63,27 @@ class UserStore:
     async def made_by(self, key: str) -> Optional[UserID]:
         return await self.db.autocommit("made_by", _made_by, key)
 
+    async def change_password(self, new: NewPassword) -> bool:
+        """Give the account its new password, and end its logins if ``new`` says so, in one
+        transaction. False if ``new`` has done this before: then nothing is written.
+
+        What the user has begun to confirm by the old password, and other resets, end with it.
+        Raises UserNotFound, UserDeactivated, LoginFailed if the password that was checked is not
+        the account's any more, UnknownToken if the requesting device is gone, UnknownSession, and
+        ThreepidNotValidated if the account does not have the validated address any more.
+        """
+        return await self.db.transaction("change_password", _change_password, new)
+
+    async def deactivate(
+        self, user_id: UserID, erase: bool, jobs: Sequence[NewJob], now_ms: int
+    ) -> None:
+        """Deactivate the account: it loses its password and devices, and its name stays taken.
+        ``erase`` is remembered once it was given. ``jobs`` are written with it, with a lease of
+        this process. Idempotent; nothing is written for a user who does not exist."""
+        await self.db.transaction("deactivate_user", _deactivate, user_id, erase, jobs, now_ms)
+
     async def delete_for(self, user_id: UserID) -> None:
-        """Deactivate the account: it loses its password and devices, and its name stays taken."""
-        await self.db.transaction("deactivate_user", _deactivate, user_id)
+        await self.deactivate(user_id, False, (), 0)
 
     async def approve(self, localpart: str) -> bool:
         """Let an account that waits for approval log in; False if there is no such account."""
@@ -131,14 +151,49 @@ def _add_user(txn: Transaction, new: NewAccount) -> None:
         txn.insert("profiles", user_id=str(new.user_id), display_name=new.display_name)
 
 
-def _deactivate(txn: Transaction, user_id: UserID) -> None:
+def _change_password(txn: Transaction, new: NewPassword) -> bool:
+    # The lock comes first: a login that checked the old password has committed, and its device is
+    # removed below, or it will find the new password. Of two changes the second finds it, too.
+    user = txn.one(
+        "SELECT deactivated, password_hash FROM users WHERE user_id = ?" + txn.dialect.for_update,
+        (str(new.user_id),),
+    )
+    if user is None:
+        raise UserNotFound()
+    if not sessions.finish_confirmed(txn, new.session_id, new.session_until_ms):
+        return False
+    if user[0]:
+        raise UserDeactivated()
+    if new.confirmed_by not in (None, password_fingerprint(user[1])):
+        raise LoginFailed()
+    if new.device_id is not None and not devices.lock(txn, str(new.user_id), new.device_id):
+        raise UnknownToken()
+    if new.reset_sid is not None and not validations.use_for_reset(txn, new.user_id, new.reset_sid):
+        return False
+    txn.run(
+        "UPDATE users SET password_hash = ? WHERE user_id = ?",
+        (new.password_hash, str(new.user_id)),
+    )
+    sessions.end_confirmations(txn, new.user_id)
+    validations.end_resets(txn, new.user_id)
+    if new.ends_logins:
+        devices.remove(txn, new.user_id, WhichDevices(keeping=new.device_id))
+    return True
+
+
+def _deactivate(
+    txn: Transaction, user_id: UserID, erase: bool, jobs_after: Sequence[NewJob], now_ms: int
+) -> None:
     # In this order: a transaction that adds a device has locked the row, and its device is deleted
     # below, or it finds the user deactivated.
-    txn.run(
-        "UPDATE users SET deactivated = TRUE, password_hash = NULL WHERE user_id = ?",
-        (str(user_id),),
+    deactivated = txn.run(
+        "UPDATE users SET deactivated = TRUE, password_hash = NULL, erased = erased OR ?"
+        " WHERE user_id = ?",
+        (erase, str(user_id)),
     )
-    devices.remove(txn, user_id, None)
+    devices.remove(txn, user_id, ALL_DEVICES)
+    if deactivated:
+        jobs.insert_held(txn, jobs_after, now_ms)
 
 
 def _made_by(txn: Transaction, key: str) -> Optional[UserID]:

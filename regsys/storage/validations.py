@@ -10,8 +10,9 @@ from typing import Optional
 import attr
 from zope.interface import implementer
 
+from regsys.errors import ThreepidNotValidated
 from regsys.interfaces.internal import IAccountData, IExpiring
-from regsys.model import NewAccount, Threepid, UserID
+from regsys.model import MailPurpose, NewAccount, Threepid, UserID
 from regsys.model.threepids import (
     CODE_TRIES,
     VALIDATED_MS,
@@ -23,13 +24,38 @@ from regsys.storage import jobs
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
-# In the column user_id: for the first account that presents the session.
-ANY_ACCOUNT = "*"
+# In the column user_id, where an account that is to get the address has its user ID: for the first
+# account that presents the session, and for a reset of the password of the user who follows. No
+# user ID begins like these, so that no session is good for another purpose.
+ANY_ACCOUNT, RESET = "*", "reset "
 
 
 def use(txn: Transaction, new: NewAccount) -> None:
     """The validation sessions that the account's UIA session has claimed are used up."""
     txn.run("UPDATE validations SET used = TRUE WHERE claimed_by = ?", (new.session_id or new.key,))
+
+
+def use_for_reset(txn: Transaction, user_id: UserID, sid: str) -> bool:
+    """The session, which is for a reset of this user's password, is used up; False if it was
+    before. Raises ThreepidNotValidated if there is no such validated session, or if the user does
+    not have its address any more."""
+    row = txn.one(
+        "SELECT v.used, t.user_id FROM validations v LEFT JOIN threepids t"
+        " ON t.medium = v.medium AND t.address = v.address"
+        " WHERE v.sid = ? AND v.user_id = ? AND v.validated_ms IS NOT NULL",
+        (sid, _requester(MailPurpose.PASSWORD_RESET, user_id)),
+    )
+    if row is None or row[1] != str(user_id):
+        raise ThreepidNotValidated()
+    return txn.run("UPDATE validations SET used = TRUE WHERE sid = ? AND NOT used", (sid,)) == 1
+
+
+def end_resets(txn: Transaction, user_id: UserID) -> None:
+    """No session that was begun to reset this user's password can do so any more."""
+    txn.run(
+        "DELETE FROM validations WHERE user_id = ? AND NOT used",
+        (_requester(MailPurpose.PASSWORD_RESET, user_id),),
+    )
 
 
 @implementer(IExpiring, IAccountData)
@@ -82,6 +108,18 @@ class ValidationStore:
             "adopt_proof_for", _adopt_for, user_id, validated, until_ms
         )
 
+    async def adopt_for_reset(self, user_id: UserID, validated: Threepid, until_ms: int) -> str:
+        """Store an identifier that another server has validated, as a session for a reset of this
+        user's password, until ``until_ms``; its sid. It is no such session if it was adopted
+        for something else before."""
+        return await self.db.transaction(
+            "adopt_proof_for_reset",
+            _adopted,
+            validated,
+            _requester(MailPurpose.PASSWORD_RESET, user_id),
+            until_ms,
+        )
+
     async def claim_for(self, user_id: UserID, sid: str) -> bool:
         """Claim the session for this account. False if it belongs to another account, is for a
         registration, or is not validated."""
@@ -102,10 +140,29 @@ class ValidationStore:
 _OPEN = "medium = ? AND address = ? AND client_secret = ? AND user_id = ? AND validated_ms IS NULL"
 
 
+def _requester(purpose: MailPurpose, user_id: Optional[UserID]) -> str:
+    """What the column user_id holds."""
+    if purpose is MailPurpose.PASSWORD_RESET:
+        return f"{RESET}{user_id or ''}"
+    if user_id is not None:
+        return str(user_id)
+    return ANY_ACCOUNT if purpose is MailPurpose.ADD_THREEPID else ""
+
+
+def _purpose_and_user(requester: str) -> tuple[MailPurpose, Optional[UserID]]:
+    """What the column user_id means."""
+    if requester == "":
+        return MailPurpose.REGISTRATION, None
+    if requester == ANY_ACCOUNT:
+        return MailPurpose.ADD_THREEPID, None
+    if not requester.startswith(RESET):
+        return MailPurpose.ADD_THREEPID, UserID.parse(requester)
+    user_id = requester[len(RESET) :]
+    return MailPurpose.PASSWORD_RESET, UserID.parse(user_id) if user_id else None
+
+
 def _begin(txn: Transaction, new: NewValidation) -> ValidationBegun:
-    requester = ANY_ACCOUNT if new.for_account else ""
-    if new.user_id is not None:
-        requester = str(new.user_id)
+    requester = _requester(new.purpose, new.user_id)
     key = (new.medium, new.address, new.client_secret, requester)
     # An expired session may still have its row. A session whose code has had its tries is useless
     # if its messages have no link.
@@ -165,6 +222,7 @@ def _get(txn: Transaction, sid: str, now_ms: int) -> Optional[Validation]:
     if not rows:
         return None
     row = rows[0]
+    purpose, user_id = _purpose_and_user(row[8])
     return Validation(
         sid=sid,
         medium=row[0],
@@ -175,8 +233,8 @@ def _get(txn: Transaction, sid: str, now_ms: int) -> Optional[Validation]:
         validated_ms=row[5],
         claimed_by=row[6],
         used=bool(row[7]),
-        user_id=UserID.parse(row[8]) if row[8] not in ("", ANY_ACCOUNT) else None,
-        for_account=row[8] != "",
+        user_id=user_id,
+        purpose=purpose,
         tokens={send_attempt: made_ms for *_, send_attempt, made_ms in rows},
     )
 
@@ -274,7 +332,9 @@ def _use(txn: Transaction, sid: str) -> bool:
 
 
 def _delete_for(txn: Transaction, user_id: UserID) -> None:
-    txn.run("DELETE FROM validations WHERE user_id = ? AND user_id <> ''", (str(user_id),))
+    for purpose in (MailPurpose.ADD_THREEPID, MailPurpose.PASSWORD_RESET):
+        requester = _requester(purpose, user_id)
+        txn.run("DELETE FROM validations WHERE user_id = ? AND user_id <> ''", (requester,))
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:

@@ -17,7 +17,7 @@ from regsys.errors import (
 )
 from regsys.interfaces import IThreepidStore
 from regsys.interfaces.internal import IThreepidRules
-from regsys.model import AccountThreepid, Client, Requester, Threepid, UserID
+from regsys.model import AccountThreepid, Client, MailPurpose, Requester, Threepid, UserID
 from regsys.model.canonical_threepids import canonical_threepid, is_canonical
 from regsys.model.jobs import NewJob
 from regsys.model.threepids import VALIDATED_MS, Validation
@@ -65,7 +65,8 @@ class AccountThreepids:
             validation = await self._delegated(user_id, sid, client_secret, client)
         elif not validation.is_known_to(client_secret):
             raise ThreepidNotValidated()
-        if validation.validated_ms is None or not validation.for_account:
+        is_to_add = validation.purpose is MailPurpose.ADD_THREEPID
+        if validation.validated_ms is None or not is_to_add:
             raise ThreepidNotValidated()
         # Requested without an access token: the first account that presents it gets it.
         if validation.user_id is None and await self.validations.claim_for(user_id, sid):

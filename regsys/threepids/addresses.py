@@ -17,9 +17,9 @@ from zope.interface import implementer
 
 from regsys.config import AllowedThreepid
 from regsys.errors import InvalidParam, ThreepidDenied, ThreepidInUse
-from regsys.interfaces import IAccountStore, IThreepidStore
+from regsys.interfaces import IAccountStore, IThreepidStore, IUserLookup
 from regsys.interfaces.internal import IThreepidRules
-from regsys.model import Threepid
+from regsys.model import Threepid, UserID
 from regsys.model.canonical_threepids import EMAIL, MSISDN
 
 MAX_NEXT_LINK = 2048
@@ -159,3 +159,18 @@ class NewcomersThreepids:
                 if await self.accounts.made_by(key) is None:
                     raise ThreepidInUse()
                 return
+
+
+@attr.frozen(kw_only=True)
+class AddressOwners:
+    """Finds the account whose password an address resets."""
+
+    threepids: IThreepidStore
+    users: IUserLookup
+
+    async def active_owner(self, medium: str, address: str) -> Optional[UserID]:
+        """The user who has this address and is not deactivated; None if there is none."""
+        owner = await self.threepids.owner_of(medium, address)
+        # Looked up in any case, so that the time does not tell whether somebody has the address.
+        user = await self.users.find("" if owner is None else owner.localpart)
+        return None if user is None or user.deactivated else owner

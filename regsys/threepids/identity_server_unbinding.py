@@ -3,18 +3,16 @@ B7.10, B10.4)."""
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable, Iterable, Sequence
+from typing import Awaitable, Iterable, Sequence
 
 import attr
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from regsys import clock
 from regsys.callbacks.threepids import BindingChanges
 from regsys.errors import Unavailable
-from regsys.interfaces.internal import IAccountData
 from regsys.model import UserID
 from regsys.model.identity_server_bindings import Binding
 from regsys.model.jobs import Job, NewJob
@@ -31,12 +29,11 @@ RETRY_MS = 5000
 log = Logger()
 
 
-@implementer(IAccountData)
 @attr.frozen(kw_only=True)
 class Unbinder:
     """Asks identity servers to unbind addresses, and deletes the bindings that they have unbound.
 
-    For addresses that their account no longer has (``unbind_eventually``, ``delete_for``), a server
+    For addresses that their account no longer has (``unbind_eventually``), a server
     that cannot be asked is asked again, by an UNBIND job, for GIVE_UP_MS at most.
     """
 
@@ -44,7 +41,6 @@ class Unbinder:
     servers: BindingServers
     changes: BindingChanges
     jobs: JobStore
-    start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
 
     async def unbind(self, bindings: Iterable[Binding]) -> bool:
@@ -85,9 +81,9 @@ class Unbinder:
         runner."""
         return await _all(self._try(job) for job in jobs)
 
-    async def delete_for(self, user_id: UserID) -> None:
-        """The account was deactivated: unbind all its addresses, by jobs."""
-        self.start_jobs(await self.begin(self.plan(await self.store.of_user(user_id))))
+    async def unbind_all_of(self, user_id: UserID) -> bool:
+        """As ``unbind_eventually``, for all addresses of an account that was deactivated."""
+        return await self.unbind_eventually(await self.store.of_user(user_id))
 
     async def run(self, job: Job) -> None:
         """The handler of UNBIND jobs."""

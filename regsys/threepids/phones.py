@@ -14,7 +14,7 @@ from regsys import clock
 from regsys.errors import SmsRefused
 from regsys.interfaces import ISmsSender
 from regsys.interfaces.internal import IPhoneValidation
-from regsys.model import Client, UserID
+from regsys.model import Client, MailPurpose, UserID
 from regsys.model.canonical_threepids import MSISDN
 from regsys.model.identity import masked
 from regsys.model.jobs import Job
@@ -42,10 +42,10 @@ class OwnPhones:
         client: Client,
         languages: Sequence[str],
         user_id: Optional[UserID] = None,
-        registering: bool = True,
+        purpose: MailPurpose = MailPurpose.REGISTRATION,
     ) -> Mapping[str, Any]:
         request_token = self.validations.request_token
-        sid = await request_token(MSISDN, body, client, languages, user_id, registering)
+        sid = await request_token(MSISDN, body, client, languages, user_id, purpose)
         request = TokenRequest.parse(MSISDN, body, self.validations.config)
         return {"sid": sid, **_number_json(request)}
 
@@ -65,17 +65,19 @@ class SmsCodeSender:
     clock: IReactorTime
 
     async def send(self, job: Job) -> None:
-        """Send the message, unless the session has expired or is validated already."""
+        """Send the message, unless the session has expired or is validated already, or is for a
+        password of nobody's."""
         sid = job.payload["sid"]
         validation = await self.store.get(sid, clock.now_ms(self.clock))
-        if validation is None or validation.validated_ms is not None:
+        if validation is None or validation.validated_ms is not None or validation.is_of_nobody:
             return
         text = self.templates.render(
             f"sms/{job.payload['purpose']}.txt",
             job.payload["languages"],
             code=self.tokens.digits(sid),
             server_name=self.server_name,
-            registering=not validation.for_account,
+            registering=validation.purpose is MailPurpose.REGISTRATION,
+            user_id="" if validation.user_id is None else str(validation.user_id),
         )
         try:
             await self.sender.send(validation.address, text.strip())
@@ -102,11 +104,12 @@ class DelegatedPhones:
         client: Client,
         languages: Sequence[str],
         user_id: Optional[UserID] = None,
-        registering: bool = True,
+        purpose: MailPurpose = MailPurpose.REGISTRATION,
     ) -> Mapping[str, Any]:
-        # Where it is hidden that a number is taken, its owner gets a code all the same: no account
-        # can use it, and the client sees no difference.
-        request, _ = await self.validations.admit(MSISDN, body, client, user_id, registering)
+        # Where it is hidden whether a number is taken, its owner gets a code all the same: no
+        # account can use it, and the client sees no difference.
+        admitted = await self.validations.admit(MSISDN, body, client, user_id, purpose)
+        request = admitted.request
         link = {} if request.next_link is None else {"next_link": request.next_link}
         answer = await self.phone_server.request_token(
             {

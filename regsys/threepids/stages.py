@@ -12,10 +12,11 @@ from zope.interface import implementer
 from regsys import clock
 from regsys.errors import StageFailed, sentence
 from regsys.interfaces import IStage, StageContext
-from regsys.model import Threepid, UIASession
+from regsys.model import MailPurpose, Threepid, UIASession
 from regsys.model.canonical_threepids import is_canonical
 from regsys.model.threepids import VALIDATED_MS, Validation
 from regsys.storage.validations import ValidationStore
+from regsys.threepids.addresses import AddressOwners
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.servers import PhoneValidationServer
 from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE
@@ -140,12 +141,96 @@ class DelegatedMsisdnStage:
         }
 
 
+@implementer(IStage)
+@attr.frozen(kw_only=True)
+class ResetStage:
+    """``m.login.email.identity`` or ``m.login.msisdn`` of a user who has forgotten the password:
+    presents a session of ours that was begun, and validated, for this alone (threat A6).
+
+    No UIA session claims it, because clients come without one: the transaction that changes the
+    password uses it up. So one that is used up passes, and that transaction refuses it.
+    """
+
+    type: str
+    medium: str
+    store: ValidationStore
+    clock: IReactorTime
+
+    page = None
+
+    def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
+        return None
+
+    async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
+        sid, client_secret = _creds(auth)
+        found = await self.store.get(sid, clock.now_ms(self.clock))
+        if (
+            found is None
+            or found.medium != self.medium
+            or found.purpose is not MailPurpose.PASSWORD_RESET
+            or found.user_id is None
+            or found.validated_ms is None
+            or not found.is_known_to(client_secret)
+        ):
+            raise _not_confirmed(self.medium)
+        return {"sid": sid, "user_id": str(found.user_id)}
+
+
+@implementer(IStage)
+@attr.frozen(kw_only=True)
+class DelegatedResetStage:
+    """The same for phone numbers that another server validates. What was validated there is stored
+    here for this purpose, so that it cannot be used for another one, nor twice."""
+
+    phone_server: PhoneValidationServer
+    owners: AddressOwners
+    store: ValidationStore
+    attempts: ValidationAttempts
+    clock: IReactorTime
+
+    type = MSISDN_STAGE
+    page = None
+
+    def params(self, session: UIASession) -> Optional[Mapping[str, Any]]:
+        return None
+
+    async def check(self, auth: Mapping[str, Any], context: StageContext) -> Any:
+        sid, client_secret = _creds(auth)
+        async with self.attempts.counted(context.client):
+            threepid = await self.phone_server.validated_threepid(sid, client_secret)
+            validated_ms = 0 if threepid is None else threepid.validated_at_ms
+            until_ms = validated_ms + VALIDATED_MS
+            if (
+                threepid is None
+                or until_ms <= clock.now_ms(self.clock)
+                or not is_canonical(threepid.medium, threepid.address)
+            ):
+                raise _not_confirmed("msisdn")
+            owner = await self.owners.active_owner(threepid.medium, threepid.address)
+            if owner is None:
+                raise _not_confirmed("msisdn")
+            kept = await self.store.adopt_for_reset(owner, threepid, until_ms)
+            return {"sid": kept, "user_id": str(owner)}
+
+
+def _not_confirmed(medium: str) -> StageFailed:
+    if medium == "email":
+        text = sentence("This email address has not been confirmed yet, or not for a new password.")
+    else:
+        text = sentence("This phone number has not been confirmed yet, or not for a new password.")
+    return StageFailed("M_UNAUTHORIZED", text)
+
+
 def _credentials(auth: Mapping[str, Any]) -> tuple[str, str]:
     """The sid and the client secret of ``threepid_creds``."""
     if not auth.get("session"):
         # The UIA session claims the validation session: if it were a new one, whose id the client
         # does not know, the validation would be lost with it.
         raise StageFailed("M_MISSING_PARAM", "'session' is missing.")
+    return _creds(auth)
+
+
+def _creds(auth: Mapping[str, Any]) -> tuple[str, str]:
     credentials = auth.get("threepid_creds")
     if "threepid_creds" not in auth:
         raise StageFailed("M_MISSING_PARAM", "'threepid_creds' is missing.")

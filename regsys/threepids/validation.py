@@ -18,6 +18,7 @@ from regsys.errors import (
     MissingToken,
     RegistrationDisabled,
     ThreepidInUse,
+    ThreepidNotFound,
 )
 from regsys.interfaces.internal import ILimiter
 from regsys.model import Client, MailPurpose, UserID, token_text
@@ -25,7 +26,12 @@ from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.jobs import NewJob
 from regsys.model.threepids import NewValidation, Validation
 from regsys.storage.validations import ValidationStore
-from regsys.threepids.addresses import LIMIT_KEYS, NewcomersThreepids, redirect_url
+from regsys.threepids.addresses import (
+    LIMIT_KEYS,
+    AddressOwners,
+    NewcomersThreepids,
+    redirect_url,
+)
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.requests import TokenRequest
 from regsys.threepids.validation_tokens import (
@@ -44,6 +50,7 @@ SEND_MAIL, SEND_SMS = "validation_mail", "validation_sms"
 SUBMIT_PATHS: Mapping[MailPurpose, str] = {
     MailPurpose.REGISTRATION: "_matrix/client/unstable/registration/{medium}/submit_token",
     MailPurpose.ADD_THREEPID: "_matrix/client/unstable/add_threepid/{medium}/submit_token",
+    MailPurpose.PASSWORD_RESET: "_matrix/client/unstable/password_reset/{medium}/submit_token",
 }
 
 SID_LETTERS = 16
@@ -95,10 +102,20 @@ class ValidatedAddress:
 
 
 @attr.frozen(kw_only=True)
+class AdmittedRequest:
+    """A request for a token that is to be sent, in a message for ``message``; ``user_id`` is the
+    account that it is about, if it is known."""
+
+    request: TokenRequest
+    message: MailPurpose
+    user_id: Optional[UserID]
+
+
+@attr.frozen(kw_only=True)
 class Validations:
     """``registration_open``: whether registration is open. ``start_jobs`` starts the jobs that were
     written. ``prerequisites``: the stages that must be passed before a mail is sent; None if there
-    are none."""
+    are none. ``owners`` finds whose password an address resets; None if none can be reset."""
 
     store: ValidationStore
     newcomers: NewcomersThreepids
@@ -109,6 +126,7 @@ class Validations:
     clock: IReactorTime
     start_jobs: Callable[[Sequence[NewJob]], None]
     prerequisites: Optional[Prerequisites] = None
+    owners: Optional[AddressOwners] = None
 
     async def request_token(
         self,
@@ -117,18 +135,21 @@ class Validations:
         client: Client,
         languages: Sequence[str] = (),
         user_id: Optional[UserID] = None,
-        registering: bool = True,
+        purpose: MailPurpose = MailPurpose.REGISTRATION,
     ) -> str:
-        """Have a token sent, for a registration or to add the address to an account; returns the
-        sid of its validation session. ``user_id``: the account. If it is None and this is not for
-        ``registering``, the first account that presents the session gets it.
+        """Have a token sent, for a registration, to add the address to an account, or to reset the
+        password of the account that has it; returns the sid of its validation session.
+        ``user_id``: the account that is to get the address. If it is None, the first account that
+        presents the session gets it.
 
         Where it is hidden that an address is taken, its owner gets a message that says so, and
-        nothing else differs: the same rows, one message, the same answer.
+        nothing else differs: the same rows, one message, the same answer. Where it is hidden that
+        nobody has it, the job sends nothing, so that nobody gets mail from a server that they do
+        not know.
         """
-        request, is_taken = await self.admit(medium, body, client, user_id, registering)
-        wanted = MailPurpose.REGISTRATION if registering else MailPurpose.ADD_THREEPID
-        purpose = MailPurpose.IN_USE if is_taken else wanted
+        admitted = await self.admit(medium, body, client, user_id, purpose)
+        request = admitted.request
+        asked_from = client.address if purpose is MailPurpose.PASSWORD_RESET else None
         now_ms = clock.now_ms(self.clock)
         begun = await self.store.begin(
             NewValidation(
@@ -138,11 +159,11 @@ class Validations:
                 client_secret=request.client_secret,
                 send_attempt=request.send_attempt,
                 next_link=request.next_link,
-                job=_job(medium, request.send_attempt, purpose, languages),
+                job=_job(medium, request.send_attempt, admitted.message, languages, asked_from),
                 now_ms=now_ms,
                 until_ms=now_ms + self.config.token_lifetime_ms,
-                user_id=user_id,
-                for_account=not registering,
+                user_id=admitted.user_id,
+                purpose=purpose,
             )
         )
         if begun.job is not None:
@@ -155,16 +176,19 @@ class Validations:
         body: Mapping[str, Any],
         client: Client,
         user_id: Optional[UserID] = None,
-        registering: bool = True,
-    ) -> tuple[TokenRequest, bool]:
-        """Check a request in the order of contract B7.2; returns it, and whether the address is
-        taken, which raises ThreepidInUse unless it is hidden. Arguments as for
-        ``request_token``."""
+        purpose: MailPurpose = MailPurpose.REGISTRATION,
+    ) -> AdmittedRequest:
+        """Check a request in the order of contract B7.2. Raises ThreepidInUse for an address that
+        is taken, ThreepidNotFound if nobody's password can be reset by it, each unless that is
+        hidden. Arguments as for ``request_token``."""
+        registering = purpose is MailPurpose.REGISTRATION
         if medium not in (self.config.offered if registering else self.config.addable):
             raise MediumNotSupported()
         if registering and not self.registration_open:
             raise RegistrationDisabled()
         request = TokenRequest.parse(medium, body, self.config)
+        if purpose is MailPurpose.PASSWORD_RESET:
+            return await self._admit_reset(medium, request, client)
         if self.prerequisites is not None and medium == EMAIL:
             if registering:
                 await self.prerequisites.check(EMAIL_IDENTITY, body)
@@ -175,7 +199,20 @@ class Validations:
         is_taken = await self.newcomers.is_taken(medium, request.address)
         if is_taken and not self.config.hide_taken:
             raise ThreepidInUse()
-        return request, is_taken
+        message = MailPurpose.IN_USE if is_taken else purpose
+        return AdmittedRequest(request=request, message=message, user_id=user_id)
+
+    async def _admit_reset(
+        self, medium: str, request: TokenRequest, client: Client
+    ) -> AdmittedRequest:
+        # An address that may no longer be added (allowed_local_3pids) still resets.
+        await self.limits.take(medium, request.address, client)
+        owner = None
+        if self.owners is not None:
+            owner = await self.owners.active_owner(medium, request.address)
+        if owner is None and not self.config.hide_taken:
+            raise ThreepidNotFound()
+        return AdmittedRequest(request=request, message=MailPurpose.PASSWORD_RESET, user_id=owner)
 
     async def confirm(
         self, medium: str, sid: str, client_secret: str, token: str, client: Client
@@ -255,10 +292,18 @@ def _is_one_of(given: str, good: Sequence[str]) -> bool:
     return any(hmac.compare_digest(given.encode(), item.encode()) for item in good)
 
 
-def _job(medium: str, send_attempt: int, purpose: MailPurpose, languages: Sequence[str]) -> NewJob:
-    payload = {
+def _job(
+    medium: str,
+    send_attempt: int,
+    purpose: MailPurpose,
+    languages: Sequence[str],
+    requested_from: Optional[str],
+) -> NewJob:
+    payload: dict[str, Any] = {
         "send_attempt": send_attempt,
         "purpose": purpose.value,
         "languages": [tag[:MAX_LANGUAGE] for tag in languages[:MAX_LANGUAGES]],
     }
+    if requested_from is not None:
+        payload["requested_from"] = requested_from
     return NewJob(kind=SEND_SMS if medium == MSISDN else SEND_MAIL, payload=payload)

@@ -11,7 +11,15 @@ from jinja2 import Undefined
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from regsys.config.email import ADD_THREEPID, IN_USE, KINDS, REGISTRATION, SUBJECTS, EmailConfig
+from regsys.config.email import (
+    ADD_THREEPID,
+    IN_USE,
+    KINDS,
+    PASSWORD_RESET,
+    REGISTRATION,
+    SUBJECTS,
+    EmailConfig,
+)
 from regsys.config.values import ConfigError
 from regsys.errors import MailRefused
 from regsys.interfaces import IValidationMails
@@ -20,7 +28,14 @@ from regsys.model.identity import masked
 from regsys.model.threepids import Mail
 from regsys.templates import Templates, fault
 
-__all__ = ["ADD_THREEPID", "IN_USE", "REGISTRATION", "Mails", "ValidationMailSender"]
+__all__ = [
+    "ADD_THREEPID",
+    "IN_USE",
+    "PASSWORD_RESET",
+    "REGISTRATION",
+    "Mails",
+    "ValidationMailSender",
+]
 
 # Hands a mail to the mail server. Raises MailDeferred if the mail should be sent again, MailRefused
 # if that would be useless.
@@ -74,15 +89,18 @@ class Mails:
         code: Optional[str] = None,
         message_id: Optional[str] = None,
         registering: bool = True,
+        user_id: str = "",
+        requested_from: str = "",
     ) -> Mail:
         """A mail to this address, in the best of the reader's ``languages``.
 
-        ``kind`` is REGISTRATION or ADD_THREEPID, with a ``link`` to open and a ``code`` that can be
-        typed instead, or IN_USE, without either, which informs the owner of an address that it was
-        requested. ``registering``: whether it was requested for a new account. ``message_id`` as in
-        Mail.
+        ``kind`` is REGISTRATION, ADD_THREEPID or PASSWORD_RESET, with a ``link`` to open and a
+        ``code`` that can be typed instead, or IN_USE, without either, which informs the owner of an
+        address that it was requested. ``registering``: whether it was requested for a new account.
+        ``user_id`` is the account whose password is to be reset, ``requested_from`` the IP address
+        of that request. ``message_id`` as in Mail.
         """
-        values = self._values(to, link, code, registering)
+        values = self._values(to, link, code, registering, user_id, requested_from)
         text, html = (self._render(f"mails/{kind}.{part}", languages, values) for part in _PARTS)
         return Mail(
             to=to,
@@ -93,12 +111,20 @@ class Mails:
         )
 
     def _values(
-        self, to: str, link: Optional[str], code: Optional[str], registering: bool
+        self,
+        to: str,
+        link: Optional[str],
+        code: Optional[str],
+        registering: bool,
+        user_id: str,
+        requested_from: str,
     ) -> dict[str, object]:
         texts = {
             "link": link or "",
             "code": code or "",
             "address": to,
+            "user_id": user_id,
+            "requested_from": requested_from,
             "server_name": self.server_name,
             "app_name": self.config.app_name,
         }
@@ -135,7 +161,14 @@ class Mails:
     def _check_templates(self) -> None:
         problems = []
         for kind, part, registering in itertools.product(KINDS, _PARTS, (True, False)):
-            body = self._values("a@example.com", "https://example.com/", "abcdefgh", registering)
+            body = self._values(
+                "a@example.com",
+                "https://example.com/",
+                "abcdefgh",
+                registering,
+                "@a:example.com",
+                "192.0.2.1",
+            )
             name = f"mails/{kind}.{part}"
             chosen = self.config.templates.get(name)
             templates = self.ours if chosen is None else self.theirs
@@ -167,6 +200,8 @@ class ValidationMailSender:
             code=mail.code,
             message_id=mail.message_id,
             registering=mail.registering,
+            user_id="" if mail.user_id is None else str(mail.user_id),
+            requested_from=mail.requested_from or "",
         )
         try:
             await self.deliver(composed)

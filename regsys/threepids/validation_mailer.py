@@ -28,18 +28,22 @@ class ValidationMailer:
     clock: IReactorTime
 
     async def send(self, job: Job) -> None:
-        """Send the mail, unless the session has expired or is validated already."""
+        """Send the mail, unless the session has expired or is validated already, or is for a
+        password of nobody's."""
         sid, purpose = job.payload["sid"], MailPurpose(job.payload["purpose"])
         validation = await self.store.get(sid, clock.now_ms(self.clock))
-        if validation is None or validation.validated_ms is not None:
+        if validation is None or validation.validated_ms is not None or validation.is_of_nobody:
             return
         mail = ValidationMail(
             purpose=purpose,
             address=validation.address,
             languages=tuple(job.payload["languages"]),
             message_id=job.job_id,
-            registering=not validation.for_account,
+            registering=validation.purpose is MailPurpose.REGISTRATION,
         )
+        if purpose is MailPurpose.PASSWORD_RESET:
+            asked_from = job.payload.get("requested_from")
+            mail = attr.evolve(mail, user_id=validation.user_id, requested_from=asked_from)
         if purpose is not MailPurpose.IN_USE:
             token = self.tokens.token(sid, job.payload["send_attempt"])
             link = self._link(validation, token)

@@ -11,9 +11,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
-from regsys.errors import UnknownSession
+from regsys.errors import NoPassword, UnknownSession
+from regsys.interfaces import IUserLookup
 from regsys.model import Challenge, Client, Requester, UserID
-from regsys.uia.sessions import Auth, Flow, Progress, UserInteractiveAuth
+from regsys.uia.confirmation import CarryOut, Confirmation, ConfirmationRequest, Confirmed
+from regsys.uia.sessions import Flow, UserInteractiveAuth
 
 
 @attr.frozen(kw_only=True)
@@ -45,7 +47,8 @@ class Reauthenticated:
 @attr.frozen(kw_only=True)
 class Reauthentication:
     """``flows``: each a tuple of stages. ``timeout_ms``: for how long a device that has
-    reauthenticated need not do so again; 0 if every request must be confirmed.
+    reauthenticated need not do so again; 0 if every request must be confirmed. ``users``: where it
+    is looked up whether a user has a password at all, if that is the only way; None if it is not.
 
     Only this process knows which devices have reauthenticated lately: another process, or this one
     after a restart, asks again.
@@ -55,6 +58,7 @@ class Reauthentication:
     flows: Sequence[Flow]
     clock: IReactorTime
     timeout_ms: int = 0
+    users: Optional[IUserLookup] = None
     # Until when a device need not reauthenticate, the earliest end first.
     _until_ms: dict[tuple[UserID, str], int] = attr.field(factory=dict, init=False, repr=False)
 
@@ -62,33 +66,52 @@ class Reauthentication:
         """One request of the dialogue.
 
         Raises WrongSession for a session of another user or another request, UnknownSession for one
-        that has expired or was used: a session confirms one request. Exceptions of stages, such as
-        LimitExceeded, pass through.
+        that has expired or was used: a session confirms one request. NoPassword for a user who has
+        none to confirm it by. Exceptions of stages, such as LimitExceeded, pass through.
         """
-        if self._is_trusted(request.requester):
-            return Reauthenticated(results={})
-        user_id = request.requester.user_id
-        auth = Auth.from_body(request.body)
-        if auth.session_id is None:
-            session = self.uia.begin(request.method, request.uri, request.client, {}, user_id)
-            progress = await self.uia.attempt(session, auth, request.client)
-            if progress.completes(self.flows):
-                return self._confirmed(request.requester, progress)
-            session = await self.uia.store(session, progress)
-            return self.uia.challenge(session, progress, self.flows, asked=auth.given)
-        async with self.uia.turn(auth.session_id, request.gone):
-            session = await self.uia.find(auth.session_id, request.method, request.uri, user_id)
-            progress = await self.uia.attempt(session, auth, request.client)
-            if not progress.completes(self.flows):
-                await self.uia.sessions.save(
-                    session.session_id, request.client, None, progress.results
-                )
-                return self.uia.challenge(session, progress, self.flows, asked=True)
-            if not await self.uia.sessions.remove(session.session_id):
-                raise UnknownSession()  # another process has just used it
-            return self._confirmed(request.requester, progress)
 
-    def _confirmed(self, requester: Requester, progress: Progress) -> Reauthenticated:
+        async def spend(confirmed: Confirmed) -> None:
+            session_id = confirmed.session_id
+            if session_id is not None and not await self.uia.sessions.remove(session_id):
+                raise UnknownSession()  # another process has just used it
+
+        answer = await self.carry_out(request, spend)
+        return answer if isinstance(answer, Challenge) else Reauthenticated(results=answer.results)
+
+    async def carry_out(
+        self,
+        request: ReauthenticationRequest,
+        carry_out: CarryOut,
+        binding: Optional[Mapping[str, Any]] = None,
+    ) -> Union[Confirmed, Challenge]:
+        """As ``confirm``, but ``carry_out`` does what the request asks for and ends the session, in
+        one transaction (see ``Confirmation.confirm``); ``binding`` as in ConfirmationRequest."""
+        requester = request.requester
+        if self._is_trusted(requester):
+            confirmed = Confirmed(results={})
+            await carry_out(confirmed)
+            return confirmed
+        if self.users is not None and "auth" not in request.body:
+            user = await self.users.find(requester.user_id.localpart)
+            if user is not None and user.password_hash is None:
+                raise NoPassword()
+        answer = await Confirmation(uia=self.uia, flows=self.flows).confirm(
+            ConfirmationRequest(
+                user_id=requester.user_id,
+                method=request.method,
+                uri=request.uri,
+                body=request.body,
+                client=request.client,
+                gone=request.gone,
+                binding=binding or {},
+            ),
+            carry_out,
+        )
+        if isinstance(answer, Confirmed):
+            self._note(requester)
+        return answer
+
+    def _note(self, requester: Requester) -> None:
         now_ms = clock.now_ms(self.clock)
         ended = itertools.takewhile(lambda item: item[1] <= now_ms, self._until_ms.items())
         for device, _ in list(ended):
@@ -97,7 +120,6 @@ class Reauthentication:
         if self.timeout_ms and key is not None:
             self._until_ms.pop(key, None)
             self._until_ms[key] = now_ms + self.timeout_ms
-        return Reauthenticated(results=progress.results)
 
     def _is_trusted(self, requester: Requester) -> bool:
         key = _device(requester)

@@ -118,13 +118,15 @@ class UserInteractiveAuth:
         client: Client,
         params: Mapping[str, Any],
         user_id: Optional[UserID] = None,
+        session_id: Optional[str] = None,
     ) -> UIASession:
         """A new session, not stored yet: a request that completes at once needs no row.
-        ``user_id``: the session's user; None if there is none yet."""
+        ``user_id``: the session's user; None if there is none yet. ``session_id``: a random one if
+        None."""
         if len(uri) > MAX_URI:
             raise InvalidParam("The address of this request is too long.")
         now_ms, address = clock.now_ms(self.clock), self.key_of(client.address)
-        session_id = token_text.random_letters(SESSION_ID_LETTERS)
+        session_id = session_id or token_text.random_letters(SESSION_ID_LETTERS)
         log_context.note_session(session_id)
         return UIASession(
             session_id=session_id,

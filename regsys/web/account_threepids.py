@@ -13,16 +13,17 @@ from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
 from regsys.interfaces.internal import IPhoneValidation
 from regsys.metrics import Metrics
-from regsys.model import AccountThreepid, Challenge, Requester, Secret, UserID
+from regsys.model import AccountThreepid, Challenge, MailPurpose, Requester, Secret, UserID
 from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.identity_server_bindings import IdentityServerSession
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import check_client_secret
 from regsys.threepids.identity_server_bindings import Bindings
 from regsys.threepids.validation import Validations
-from regsys.uia.reauthentication import Reauthentication, ReauthenticationRequest
+from regsys.uia.reauthentication import Reauthentication
+from regsys.web.actors import challenge_reply, reauthentication_request
 from regsys.web.login import requester
-from regsys.web.responses import challenge_json, client_paths
+from regsys.web.responses import client_paths, unbinding_json
 from regsys.web.threepids import with_submit_url
 
 MAX_SID = 255
@@ -34,8 +35,9 @@ _TOKEN = re.compile(r"[!-~]{1,2048}")
 
 @attr.frozen(kw_only=True)
 class TokenRequests:
-    """Sends validation tokens by email or text message."""
+    """Sends validation tokens for this purpose, by email or text message."""
 
+    purpose: MailPurpose
     validations: Validations
     phones: IPhoneValidation
     public_baseurl: str
@@ -45,13 +47,13 @@ class TokenRequests:
         self, body: Mapping[str, Any], call: Call, user_id: Optional[UserID]
     ) -> Mapping[str, Any]:
         ask = self.validations.request_token
-        return {"sid": await ask(EMAIL, body, call.client, call.languages, user_id, False)}
+        return {"sid": await ask(EMAIL, body, call.client, call.languages, user_id, self.purpose)}
 
     async def msisdn(
         self, body: Mapping[str, Any], call: Call, user_id: Optional[UserID]
     ) -> Mapping[str, Any]:
         ask = self.phones.request_token
-        answer = await ask(body, call.client, call.languages, user_id, False)
+        answer = await ask(body, call.client, call.languages, user_id, self.purpose)
         return with_submit_url(answer, self.public_baseurl)
 
 
@@ -144,18 +146,9 @@ def add(
         sid, client_secret = _credentials(body)
         # Nobody need type a password for what cannot be added anyway.
         await held.validation_for(who.user_id, sid, client_secret, call.client)
-        answer = await reauthentication.confirm(
-            ReauthenticationRequest(
-                requester=who,
-                method=call.method,
-                uri=call.uri,
-                body=body,
-                client=call.client,
-                gone=call.gone,
-            )
-        )
+        answer = await reauthentication.confirm(reauthentication_request(call, who, body))
         if isinstance(answer, Challenge):
-            return Reply(challenge_json(answer), status=401)
+            return challenge_reply(answer)
         await held.add(who.user_id, sid, client_secret, call.client)
         return Reply()
 
@@ -177,7 +170,8 @@ def delete(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
         medium = json_body.required_string(body, "medium")
         address = json_body.required_string(body, "address")
         id_server = json_body.string(body, "id_server")
-        return _unbound(await bindings.delete(who.user_id, medium, address, id_server))
+        done = await bindings.delete(who.user_id, medium, address, id_server)
+        return Reply(unbinding_json(done))
 
     return Endpoint(
         "threepid_delete", client_paths("account/3pid/delete", *VERSIONS), {"POST": post}
@@ -219,15 +213,12 @@ def unbind(held: AccountThreepids, bindings: Bindings, auth: IAuth) -> Endpoint:
         medium = json_body.required_string(body, "medium")
         address = json_body.required_string(body, "address")
         id_server = json_body.string(body, "id_server")
-        return _unbound(await bindings.unbind(who.user_id, medium, address, id_server))
+        done = await bindings.unbind(who.user_id, medium, address, id_server)
+        return Reply(unbinding_json(done))
 
     return Endpoint(
         "threepid_unbind", client_paths("account/3pid/unbind", *VERSIONS), {"POST": post}
     )
-
-
-def _unbound(is_done: bool) -> Reply:
-    return Reply({"id_server_unbind_result": "success" if is_done else "no-support"})
 
 
 async def _changer(call: Call, held: AccountThreepids, auth: IAuth) -> Requester:

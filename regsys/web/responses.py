@@ -37,6 +37,11 @@ def tokens_json(login: Login, now_ms: int) -> dict[str, Any]:
     return answer
 
 
+def unbinding_json(is_done: bool) -> dict[str, Any]:
+    """Whether identity servers have unbound the addresses in question."""
+    return {"id_server_unbind_result": "success" if is_done else "no-support"}
+
+
 def challenge_json(challenge: Challenge) -> dict[str, Any]:
     """The body of a challenge's 401 (contract B8.1)."""
     answer: dict[str, Any] = {

@@ -29,8 +29,8 @@ _log = Logger()
 
 @attr.frozen(kw_only=True)
 class AddressPages:
-    """``kind``: REGISTRATION or ADD_THREEPID of regsys.config.email, for a request without a valid
-    session.
+    """``kind``: REGISTRATION, ADD_THREEPID or PASSWORD_RESET of regsys.config.email, for a request
+    without a valid session.
 
     ``theirs`` renders templates that were written for a homeserver; ``chosen`` has their files, by
     the homeserver's names (``registration_success.html``). Raises ConfigError if one of them cannot

@@ -72,18 +72,24 @@ def standalone(
     given = brought.given(config, process, hooks, rooms, directory, blocking, services, signer)
     own, base = over_own_tables(given)
     parts, metrics = base.parts, base.parts.process.metrics
+    deactivation = base.own_deactivation(own)
     writer = LocalWriter(
         accounts=own.users,
         devices=own.devices,
         logins=parts.logins,
         post_registration=base.post_registration(),
-        deactivation=base.deactivation(),
+        deactivation=deactivation,
         start_jobs=parts.held_jobs.put,
         on_created=(metrics.registered, *base.active.on_created),
         on_logged_in=(metrics.logged_in, *base.active.on_logged_in),
         also=also,
     )
-    return assemble(base, writer, for_workers=replication.endpoint_for_workers(parts, writer))
+    return assemble(
+        base,
+        writer,
+        deactivation=deactivation.run,
+        for_workers=replication.endpoint_for_workers(parts, writer),
+    )
 
 
 def worker(

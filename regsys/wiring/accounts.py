@@ -10,15 +10,18 @@ from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.new_account import AccountPlanner
 from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.usernames import Usernames
+from regsys.client_api.account_password import PasswordChanges
 from regsys.client_api.appservice import AppserviceRequests
 from regsys.client_api.credentials import LoginLimits, PasswordCheck
 from regsys.client_api.shared_secret import SharedSecret
 from regsys.interfaces import IBlocking
 from regsys.interfaces.internal import IRegistrationWriter
 from regsys.model.networks import address_key
+from regsys.uia.confirmation import Confirmation
+from regsys.uia.reauthentication import Reauthentication
 from regsys.wiring.foundation import Foundation
 from regsys.wiring.parts import Parts
-from regsys.wiring.stores import AccountStores
+from regsys.wiring.stores import AccountStores, OwnTables
 
 
 def names(parts: Parts, stores: AccountStores) -> Usernames:
@@ -111,6 +114,27 @@ def password_check(parts: Parts, stores: AccountStores) -> Optional[PasswordChec
             key_of=address_key,
         ),
         policy=parts.config.passwords.policy,
+    )
+
+
+def password_changes(
+    parts: Parts,
+    own: OwnTables,
+    passwords: PasswordCheck,
+    reauthentication: Optional[Reauthentication],
+    resets: Optional[Confirmation],
+) -> PasswordChanges:
+    config = parts.config
+    enabled = config.passwords.reauth_enabled and config.passwords.localdb_enabled
+    return PasswordChanges(
+        users=own.users,
+        passwords=passwords,
+        hasher=parts.process.hasher,
+        reauthentication=reauthentication if enabled else None,
+        resets=resets,
+        clock=parts.clock,
+        replay_window_ms=config.sessions.replay_window_ms,
+        secret=parts.process.macaroon_secret,
     )
 
 

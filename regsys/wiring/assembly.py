@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Mapping, Optional
 
 from regsys.client_api.signup import Signup
 from regsys.config import ConfigError
@@ -28,20 +28,25 @@ def assemble(
     writer: IRegistrationWriter,
     *,
     recovery: Optional[Handler] = None,
+    deactivation: Optional[Handler] = None,
     for_workers: Optional[ForWorkers] = None,
     announce: Optional[Announce] = None,
 ) -> Subsystem:
-    """``recovery`` runs the jobs that finish accounts in a homeserver's store; None if there are
-    none. ``for_workers`` makes what workers call; None where there are none. ``announce`` tells
-    another process, which runs all jobs and deletes what has expired; None where this one does."""
+    """``recovery`` runs the jobs that finish accounts in a homeserver's store, ``deactivation``
+    those that finish the deactivation of ours; None if there are none. ``for_workers`` makes what
+    workers call; None where there are none. ``announce`` tells another process, which runs all jobs
+    and deletes what has expired; None where this one does."""
     parts, stores, active, config = base.parts, base.stores, base.active, base.parts.config
     runs_jobs = announce is None
     post_consent = base.post_consent()
     made = rules(base, writer, post_consent)
+    handlers: Mapping[str, Optional[Handler]] = {}
+    if runs_jobs:
+        handlers = jobs.handlers(parts, base.planned, post_consent, recovery, deactivation)
     runner = JobRunner(
         parts.stores.jobs,
         parts.clock,
-        handlers=jobs.handlers(parts, base.planned, post_consent, recovery) if runs_jobs else {},
+        handlers=handlers,
         held=parts.held_jobs,
         metrics=parts.process.metrics if runs_jobs else None,
         announce=announce,

@@ -8,20 +8,26 @@ from regsys.client_api.login import PasswordLogin
 from regsys.config import Rate
 from regsys.credentials.access_tokens import Refresher
 from regsys.http import Endpoint
+from regsys.interfaces import IAuth
 from regsys.interfaces.internal import IConcurrencyLimiter
 from regsys.limits.concurrency import (
     NoConcurrencyLimit,
     OneAtATimeByAddress,
     RateAsConcurrencyLimit,
 )
+from regsys.model import MailPurpose
+from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.networks import address_key
 from regsys.threepids.changes import ThreepidWriter
 from regsys.web import (
     account,
+    account_deactivation,
+    account_password,
     account_threepids,
     admin,
     availability,
     consent,
+    devices,
     fallback,
     jobs,
     login,
@@ -32,8 +38,9 @@ from regsys.web import (
 )
 from regsys.web import pages as static_pages
 from regsys.web import threepids as validation_api
+from regsys.web.actors import Actors
 from regsys.web.pages import Pages
-from regsys.wiring import accounts, threepids, validations
+from regsys.wiring import accounts, threepids, uia, validations
 from regsys.wiring.parts import Parts
 from regsys.wiring.rules import Rules
 from regsys.wiring.stores import AccountStores, OwnTables
@@ -44,7 +51,7 @@ def endpoints(parts: Parts, stores: AccountStores, rules: Rules, pages: Pages) -
     config, auth = parts.config, stores.auth
     made = [
         *_registration(parts, rules, pages),
-        *_validation(parts, rules, pages),
+        *_validation(parts, stores, rules, pages),
         *_administration(parts, stores, rules),
         account.whoami(auth, rules.appservices),
         operations.health(parts.process.database.is_lost),
@@ -73,10 +80,12 @@ def _registration(parts: Parts, rules: Rules, pages: Pages) -> Iterator[Endpoint
     )
 
 
-def _validation(parts: Parts, rules: Rules, pages: Pages) -> Iterator[Endpoint]:
+def _validation(
+    parts: Parts, stores: AccountStores, rules: Rules, pages: Pages
+) -> Iterator[Endpoint]:
     url, metrics = parts.config.public_baseurl, parts.process.metrics
     yield validation_api.request_email_token(rules.validations, metrics)
-    yield from validations.confirmation_pages(parts, rules.validations, pages)
+    yield from validations.confirmation_pages(parts, stores, rules.validations, pages)
     yield validation_api.request_msisdn_token(rules.phones, url, metrics)
     yield validation_api.submit_msisdn_token(rules.phones)
 
@@ -109,21 +118,54 @@ def _own_accounts(
     yield login.refresh(refresher, clock)
     yield account.versions()
     yield account.pushers(auth, own.pushers)
+    actors = Actors(
+        auth=auth, appservices=rules.appservices, reauthentication=rules.reauthentication
+    )
+    yield from devices.endpoints(
+        devices.Devices(
+            store=own.devices,
+            actors=actors,
+            clock=clock,
+            replay_window_ms=parts.config.sessions.replay_window_ms,
+        )
+    )
+    yield account_deactivation.deactivate(rules.handler, actors)
+    yield from _passwords(parts, own, rules, auth)
+
+
+def _passwords(parts: Parts, own: OwnTables, rules: Rules, auth: IAuth) -> Iterator[Endpoint]:
+    if rules.passwords is None:
+        return
+    resets = uia.resets(parts, own)
+    changes = accounts.password_changes(parts, own, rules.passwords, rules.reauthentication, resets)
+    requests = _token_requests(parts, rules, MailPurpose.PASSWORD_RESET)
+    metrics = parts.process.metrics
+    yield account_password.password(changes, auth)
+    yield account_password.request_token(EMAIL, requests.email, changes, metrics)
+    yield account_password.request_token(MSISDN, requests.msisdn, changes, metrics)
+    yield account_password.capabilities(changes, auth, parts.config.threepids.may_change)
 
 
 def _account_threepids(
     parts: Parts, stores: AccountStores, addresses: ThreepidWriter, rules: Rules
 ) -> Sequence[Endpoint]:
     held = threepids.of_accounts(parts, addresses)
-    requests = account_threepids.TokenRequests(
+    requests = _token_requests(parts, rules, MailPurpose.ADD_THREEPID)
+    bindings = threepids.bindings(parts, held)
+    return account_threepids.endpoints(
+        held, requests, bindings, rules.reauthentication, stores.auth
+    )
+
+
+def _token_requests(
+    parts: Parts, rules: Rules, purpose: MailPurpose
+) -> account_threepids.TokenRequests:
+    return account_threepids.TokenRequests(
+        purpose=purpose,
         validations=rules.validations,
         phones=rules.phones,
         public_baseurl=parts.config.public_baseurl,
         metrics=parts.process.metrics,
-    )
-    bindings = threepids.bindings(parts, held)
-    return account_threepids.endpoints(
-        held, requests, bindings, rules.reauthentication, stores.auth
     )
 
 

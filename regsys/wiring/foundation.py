@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attr
 
-from regsys.accounts.deactivation import Deactivation
+from regsys.accounts.deactivation import Deactivation, OwnDeactivation
 from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.post_registration import PostRegistration
 from regsys.consent import Consents
@@ -64,14 +64,22 @@ class Foundation:
         )
 
     def deactivation(self) -> Deactivation:
+        """Of what is kept beside the accounts themselves."""
         account_data: list[IAccountData] = []
-        if self.stores.own is not None:
-            account_data.append(self.stores.own.users)
         if self.stores.addresses is not None:
             account_data.append(self.stores.addresses)
         ours = self.parts.stores
         account_data += [*self.active.account_data, ours.sessions, ours.validations]
-        return Deactivation([*account_data, self.parts.unbinder])
+        return Deactivation(account_data, self.parts.unbinder.unbind_all_of)
+
+    def own_deactivation(self, own: OwnTables) -> OwnDeactivation:
+        return OwnDeactivation(
+            accounts=own.users,
+            rest=self.deactivation(),
+            jobs=self.parts.stores.jobs,
+            start_jobs=self.parts.held_jobs.put,
+            clock=self.parts.clock,
+        )
 
 
 def over_own_tables(given: Given) -> tuple[OwnTables, Foundation]:

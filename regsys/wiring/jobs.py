@@ -8,6 +8,7 @@ from typing import Mapping, Optional, Protocol, Sequence
 import attr
 
 from regsys.accounts.auto_join import AUTO_JOIN, AutoJoiner, AutoJoinPlanner
+from regsys.accounts.deactivation import FINISH_DEACTIVATION
 from regsys.accounts.embedded_writer import RECOVERY
 from regsys.accounts.followers import FollowerNotice
 from regsys.accounts.monthly_active_users import COUNT_USER, ReservedUsers
@@ -52,6 +53,7 @@ def handlers(
     planned: RegistrationJobs,
     post_consent: PostConsent,
     recovery: Optional[Handler],
+    deactivation: Optional[Handler],
 ) -> Mapping[str, Optional[Handler]]:
     """Every kind of job with what runs it; None if this process leaves the kind to others.
 
@@ -69,6 +71,7 @@ def handlers(
         SEND_MAIL: None if mailer is None else mailer.send,
         SEND_SMS: None if sender is None else sender.send,
         UNBIND: parts.unbinder.run,
+        FINISH_DEACTIVATION: deactivation,
         # Kinds of their own, ``tell_follower:<name>``.
         **{follower.kind: follower.run for follower in planned.followers},
     }

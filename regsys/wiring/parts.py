@@ -80,7 +80,7 @@ class Parts:
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
             held_jobs=held_jobs,
-            unbinder=_unbinder(given, process, stores, held_jobs),
+            unbinder=_unbinder(given, process, stores),
             phone_server=_phone_server(config, clock, process),
             threepid_rules=EmailDomains.load(
                 AllowedThreepids(callbacks=hooks.threepids, allowed=config.threepids.allowed),
@@ -124,7 +124,7 @@ def _phone_server(config: Config, clock: Any, process: Process) -> Optional[Iden
     return IdentityServer(url=url, http=process.http.apart(), clock=clock)
 
 
-def _unbinder(given: Given, process: Process, stores: Stores, held_jobs: HeldJobs) -> Unbinder:
+def _unbinder(given: Given, process: Process, stores: Stores) -> Unbinder:
     """What asks the identity servers that clients name, and unbinds addresses there."""
     servers = IdentityServers(
         config=given.config.identity_servers,
@@ -137,6 +137,5 @@ def _unbinder(given: Given, process: Process, stores: Stores, held_jobs: HeldJob
         servers=servers,
         changes=given.hooks.binding_changes,
         jobs=stores.jobs,
-        start_jobs=held_jobs.put,
         clock=given.clock,
     )

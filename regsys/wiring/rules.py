@@ -47,7 +47,7 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
     token_limit = parts.limits.by_address("token validity", parts.config.limits.token_validity)
     newcomers = threepids.newcomers(parts, stores)
     signup = uia.signup(parts, handler, names, newcomers, token_limit)
-    sessions = validations.validations(parts, newcomers, signup)
+    sessions = validations.validations(parts, stores, newcomers, signup)
     passwords = accounts.password_check(parts, stores)
     return Rules(
         handler=handler,
@@ -60,5 +60,5 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
         validations=sessions,
         phones=validations.phones(parts, sessions),
         passwords=passwords,
-        reauthentication=uia.reauthentication(parts, passwords),
+        reauthentication=uia.reauthentication(parts, stores, passwords),
     )

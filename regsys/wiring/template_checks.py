@@ -9,7 +9,7 @@ from jinja2 import Undefined
 
 from regsys.config import Config, ConfigError, PasswordPolicy
 from regsys.interfaces import StagePage
-from regsys.model import UserID
+from regsys.model import MailPurpose, UserID
 from regsys.model.threepids import Validation
 from regsys.templates import Templates, fault
 from regsys.threepids.validation_mail import Mails
@@ -17,7 +17,7 @@ from regsys.web.consent import PolicyTemplates
 from regsys.web.pages import Pages
 from regsys.web.validation_pages import AddressPages
 
-_KINDS = ("registration", "add_threepid")
+_KINDS = ("registration", "add_threepid", "password_reset")
 _SERVER = "example.com"
 # What the stages' own pages get as their params.
 _PARAMS: Mapping[str, Mapping[str, Any]] = {
@@ -147,6 +147,7 @@ def _address_samples() -> Iterator[tuple[str, dict[str, Any]]]:
             next_link=None,
             expires_ms=1,
             user_id=None if kind == "registration" else UserID("alice", _SERVER),
+            purpose=MailPurpose(kind),
         )
         common = {"kind": kind, "server_name": _SERVER}
         for token in ("", "t"):
@@ -157,5 +158,10 @@ def _address_samples() -> Iterator[tuple[str, dict[str, Any]]]:
             yield "address_refused.html", refused
     for kind in (*_KINDS, "already_in_use"):
         for registering in (True, False):
-            values = {"code": "123456", "server_name": _SERVER, "registering": registering}
+            values = {
+                "code": "123456",
+                "server_name": _SERVER,
+                "registering": registering,
+                "user_id": f"@alice:{_SERVER}",
+            }
             yield f"sms/{kind}.txt", values

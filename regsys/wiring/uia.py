@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Optional, Sequence
+from typing import Iterator, Mapping, Optional, Sequence
 
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.usernames import Usernames
@@ -17,17 +17,20 @@ from regsys.config import CaptchaConfig
 from regsys.consent import TermsStage, policies_json
 from regsys.interfaces import IStage
 from regsys.interfaces.internal import ILimiter
+from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.networks import address_key
 from regsys.outbound.captcha import SiteVerify
 from regsys.registration_tokens import RegistrationTokenStage
-from regsys.threepids.addresses import NewcomersThreepids
-from regsys.threepids.stages import EmailIdentityStage
+from regsys.threepids.addresses import AddressOwners, NewcomersThreepids
+from regsys.threepids.stages import DelegatedResetStage, EmailIdentityStage, ResetStage
+from regsys.uia.confirmation import Confirmation
 from regsys.uia.reauthentication import Reauthentication
 from regsys.uia.sessions import Flow, UserInteractiveAuth
-from regsys.uia.stage_types import CAPTCHAS, PROOF_OF_WORK, TERMS
+from regsys.uia.stage_types import CAPTCHAS, EMAIL_IDENTITY, MSISDN_STAGE, PROOF_OF_WORK, TERMS
 from regsys.uia.stages import DummyStage
 from regsys.wiring import threepids, validations
 from regsys.wiring.parts import Parts
+from regsys.wiring.stores import AccountStores, OwnTables
 
 
 def signup(
@@ -58,7 +61,7 @@ def signup(
 
 
 def reauthentication(
-    parts: Parts, passwords: Optional[PasswordCheck]
+    parts: Parts, stores: AccountStores, passwords: Optional[PasswordCheck]
 ) -> Optional[Reauthentication]:
     """How users confirm a request: by password where we have it, or by the embedder's flows."""
     stages = {stage.type: stage for stage in parts.hooks.stages}
@@ -73,7 +76,36 @@ def reauthentication(
         flows=flows,
         clock=parts.clock,
         timeout_ms=parts.config.sessions.confirmed_ms,
+        users=stores.users if all(PASSWORD in flow for flow in flows) else None,
     )
+
+
+def resets(parts: Parts, own: OwnTables) -> Optional[Confirmation]:
+    """How a user who has forgotten the password confirms a new one; None if no address can be
+    validated."""
+    stages = {stage.type: stage for stage in _reset_stages(parts, own)}
+    if not stages:
+        return None
+    flows = [(name,) for name in stages]
+    return Confirmation(uia=_uia(parts, "resets", flows, stages), flows=flows)
+
+
+def _reset_stages(parts: Parts, own: OwnTables) -> Iterator[IStage]:
+    store, clock = parts.stores.validations, parts.clock
+    if EMAIL in parts.config.threepids.addable:
+        yield ResetStage(type=EMAIL_IDENTITY, medium=EMAIL, store=store, clock=clock)
+    if MSISDN not in parts.config.threepids.addable:
+        return
+    if parts.phone_server is None:
+        yield ResetStage(type=MSISDN_STAGE, medium=MSISDN, store=store, clock=clock)
+    else:
+        yield DelegatedResetStage(
+            phone_server=parts.phone_server,
+            owners=AddressOwners(threepids=own.threepids, users=own.users),
+            store=store,
+            attempts=parts.validation_attempts,
+            clock=clock,
+        )
 
 
 def _uia(

@@ -15,7 +15,7 @@ from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.networks import address_key
 from regsys.outbound.sms import SmsGateway
 from regsys.templates import Templates
-from regsys.threepids.addresses import NewcomersThreepids
+from regsys.threepids.addresses import AddressOwners, NewcomersThreepids
 from regsys.threepids.phones import DelegatedPhones, OwnPhones, SmsCodeSender
 from regsys.threepids.stages import DelegatedMsisdnStage, MsisdnStage
 from regsys.threepids.validation import (
@@ -30,9 +30,18 @@ from regsys.uia.prerequisites import Prerequisites
 from regsys.web.pages import Pages
 from regsys.web.validation_pages import AddressPages, confirm_address
 from regsys.wiring.parts import Parts
+from regsys.wiring.stores import AccountStores
+
+_SUBMIT_ENDPOINTS = (
+    ("email_submit_token", MailPurpose.REGISTRATION),
+    ("threepid_email_submit_token", MailPurpose.ADD_THREEPID),
+    ("password_email_submit_token", MailPurpose.PASSWORD_RESET),
+)
 
 
-def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> Validations:
+def validations(
+    parts: Parts, stores: AccountStores, newcomers: NewcomersThreepids, signup: Signup
+) -> Validations:
     """The sessions by which addresses are validated."""
     config, limits = parts.config, parts.config.limits
     prerequisites = None
@@ -57,7 +66,14 @@ def validations(parts: Parts, newcomers: NewcomersThreepids, signup: Signup) -> 
         clock=parts.clock,
         start_jobs=parts.held_jobs.put,
         prerequisites=prerequisites,
+        owners=_owners(stores),
     )
+
+
+def _owners(stores: AccountStores) -> Optional[AddressOwners]:
+    if stores.own is None:
+        return None
+    return AddressOwners(threepids=stores.own.threepids, users=stores.own.users)
 
 
 def mailer(parts: Parts) -> Optional[ValidationMailer]:
@@ -89,8 +105,11 @@ def sms_code_sender(parts: Parts) -> Optional[SmsCodeSender]:
     )
 
 
-def confirmation_pages(parts: Parts, validations: Validations, pages: Pages) -> list[Endpoint]:
-    """Where the links in mails lead: those of registrations, and those of accounts."""
+def confirmation_pages(
+    parts: Parts, stores: AccountStores, validations: Validations, pages: Pages
+) -> list[Endpoint]:
+    """Where the links in mails lead: those of registrations, of accounts, and of resets where we
+    keep the passwords."""
     config = parts.config
     own = config.email.template_dir if config.email else None
     directories = [*parts.template_directories, *([own] if own else [])]
@@ -108,12 +127,11 @@ def confirmation_pages(parts: Parts, validations: Validations, pages: Pages) -> 
                 kind=purpose.value,
                 server_name=config.server_name,
             ),
-            on_get=config.threepids.confirm_on_get,
+            # A mail scanner that opens the link must not let anybody set a password.
+            on_get=config.threepids.confirm_on_get and purpose is not MailPurpose.PASSWORD_RESET,
         )
-        for name, purpose in (
-            ("email_submit_token", MailPurpose.REGISTRATION),
-            ("threepid_email_submit_token", MailPurpose.ADD_THREEPID),
-        )
+        for name, purpose in _SUBMIT_ENDPOINTS
+        if purpose is not MailPurpose.PASSWORD_RESET or stores.own is not None
     ]
 
 

@@ -63,8 +63,15 @@ GUEST = NewAccount(
     is_guest=True,
     device=NewDevice(login=logins().issue(ALICE, GUEST_TERMS, "key")),
 )
-# A user who was a guest is none. A call is a matter between a worker and its master alone.
-LEFT = ["NewAccount.is_guest", "LoginTerms.is_guest", "NewDevice.call", "NewAccount.call"]
+# A user who was a guest is none. A call is a matter between a worker and its master alone. No
+# password was checked before a new account's login.
+LEFT = [
+    "NewAccount.is_guest",
+    "LoginTerms.is_guest",
+    "NewDevice.call",
+    "NewDevice.password_fingerprint",
+    "NewAccount.call",
+]
 
 
 def parsed(data: Any) -> NewAccount:

@@ -9,7 +9,7 @@ import attr
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from regsys.accounts.deactivation import Deactivation
+from regsys.accounts.deactivation import Deactivation, OwnDeactivation
 from regsys.accounts.writer import LocalWriter
 from regsys.credentials.access_tokens import GuestTokens, Logins, TokenAuth
 from regsys.errors import InvalidParam, UsernameTaken
@@ -55,7 +55,13 @@ class OwnWriter(CallbackTests, WriterContract):
                 start_jobs=start_jobs,
                 owners=owners,
             ),
-            deactivation=Deactivation([users, addresses]),
+            deactivation=OwnDeactivation(
+                accounts=users,
+                rest=Deactivation([addresses]),
+                jobs=jobs,
+                start_jobs=start_jobs,
+                clock=clock,
+            ),
             start_jobs=start_jobs,
         )
         return writer, auth

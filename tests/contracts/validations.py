@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional, Sequence
 
-from regsys.model import NewAccount, Threepid
+from regsys.model import MailPurpose, NewAccount, Threepid
 from regsys.model.threepids import CODE_TRIES, VALIDATED_MS, Validation
 from regsys.storage.validations import ValidationStore
 from regsys.testing.contracts.case import NOW_MS, Contract, account, together, user
@@ -246,8 +246,9 @@ class ValidationStoreContract(Contract):
     async def test_claimedForAnAccount(self) -> None:
         """A session for any account belongs to the first one that presents it, and to no UIA
         session; one for a registration, for another account, or not validated belongs to none."""
-        store = await self.validated("first", for_account=True)
-        await store.begin(wanted("open", address="open@mail.example", for_account=True))
+        store = await self.validated("first", purpose=MailPurpose.ADD_THREEPID)
+        open_address = {"address": "open@mail.example", "purpose": MailPurpose.ADD_THREEPID}
+        await store.begin(wanted("open", **open_address))
         others: dict[str, Any] = {"user_id": user("carl")}
         for sid, more in (("newcomer", {}), ("others", others)):
             await store.begin(wanted(sid, **more))
@@ -264,8 +265,27 @@ class ValidationStoreContract(Contract):
         for sid, owner in owners.items():
             found = await store.get(sid, NOW_MS)
             assert found is not None
-            told = (found.user_id, found.for_account)
+            told = (found.user_id, found.purpose is MailPurpose.ADD_THREEPID)
             self.assertEqual(told, (owner, sid != "newcomer"), sid)
+
+    async def test_forAReset(self) -> None:
+        """A session for a reset belongs to the user whose password it is, or to nobody, and no UIA
+        session and no account can claim it; what another server has validated is adopted for one
+        purpose only."""
+        reset: dict[str, Any] = {"purpose": MailPurpose.PASSWORD_RESET}
+        store = await self.validated("alices", user_id=user("alice"), **reset)
+        await store.begin(wanted("nobodys", address="nobody@mail.example", **reset))
+        for sid, owner in (("alices", user("alice")), ("nobodys", None)):
+            found = await store.get(sid, NOW_MS)
+            assert found is not None
+            self.assertEqual((found.purpose, found.user_id), (reset["purpose"], owner))
+            self.assertEqual(found.is_of_nobody, owner is None)
+        self.assertFalse(await store.claim("alices", "session", NOW_MS))
+        self.assertFalse(await store.claim_for(user("alice"), "alices"))
+        phone = Threepid("msisdn", "4915112345678", NOW_MS)
+        await store.adopt_for_reset(user("alice"), phone, NOW_MS + LIFE_MS)
+        self.assertFalse(await store.adopt(phone, "session", NOW_MS + LIFE_MS))
+        self.assertIsNone(await store.adopt_for(user("alice"), phone, NOW_MS + LIFE_MS))
 
     async def test_used(self) -> None:
         """The account uses up what its session has claimed, and nothing else."""

@@ -135,9 +135,15 @@ class Shapes(MasterCase):
             self.assertNotIn(secret, kept)
 
     async def test_deactivate(self) -> None:
+        """An older worker does not say whether to erase. A call that is sent again is not told of
+        the identity servers."""
         await self.post("register_user", fixtures.FIRST_ACCOUNT)
-        for _ in range(2):
-            self.assertEqual(await self.post("deactivate", {}), (200, {}))
+        for expected in ({"unbound": False}, {}):
+            self.assertEqual(await self.post("deactivate", {}), (200, expected))
+        self.assertEqual(await rows(self.db, "SELECT erased FROM users"), [(False,)])
+        erasing = await self.post("deactivate", {"erase": True}, "another")
+        self.assertEqual(erasing, (200, {"unbound": False}))
+        self.assertEqual(await rows(self.db, "SELECT erased FROM users"), [(True,)])
         status, answer = await self.post("device_check_registered", fixtures.NEWEST_DEVICE)
         self.assertEqual((status, answer["errcode"]), (404, "M_NOT_FOUND"))
 

@@ -22,6 +22,7 @@ from regsys.wiring.subsystem import Subsystem
 from tests.accounts import test_contradictions, test_deactivation, test_followers
 from tests.appservices import test_logins, test_requests
 from tests.client_api import (
+    test_account_password,
     test_signup,
     test_signup_admission,
     test_signup_dialogue,
@@ -35,7 +36,14 @@ from tests.replication.fixtures import SECRET
 from tests.replication.master import over_sockets
 from tests.support.case import SystemCase
 from tests.support.due_jobs import run_due
-from tests.web import test_admin, test_login, test_register
+from tests.threepids import test_password_reset
+from tests.web import (
+    test_account_deactivation,
+    test_admin,
+    test_devices,
+    test_login,
+    test_register,
+)
 
 if TYPE_CHECKING:
     _SystemCase = SystemCase
@@ -115,6 +123,22 @@ class WorkerTests(RemoteSystem, SystemCase):
         answer = self.client.post("/_matrix/client/v3/login", login)
         self.assertEqual((answer.status, self.asked), (200, 2))
         self.assertEqual(self.whoami(answer.json["access_token"]).status, 200)
+
+    def test_changes(self) -> None:
+        """A worker changes passwords and deletes devices itself, and asks for deactivations."""
+        token = self.register()["access_token"]
+        self.asked = 0
+        user = {"type": "m.id.user", "user": "alice"}
+        auth = {"type": "m.login.password", "identifier": user, "password": "correct horse"}
+        v3 = "/_matrix/client/v3"
+        for path, body in (
+            (f"{v3}/delete_devices", {"devices": ["none"]}),
+            (f"{v3}/account/password", {"new_password": "correct horse"}),
+        ):
+            answer = self.client.post(path, {**body, "auth": auth}, token=token)
+            self.assertEqual((answer.status, self.asked), (200, 0), answer)
+        answer = self.client.post(f"{v3}/account/deactivate", {"auth": auth}, token=token)
+        self.assertEqual((answer.status, self.asked), (200, 1), answer)
 
     def test_jobs(self) -> None:
         """A worker runs no jobs, its account's begin at its master at once."""
@@ -216,6 +240,11 @@ SUITES: Sequence[type[SystemCase]] = (
     test_deactivation.OwnTests,
     test_contradictions.OwnTests,
     test_followers.EveryAccountTests,
+    test_account_password.ChangeTests,
+    test_account_password.LoginUnderWayTests,
+    test_password_reset.ResetTests,
+    test_devices.DeleteTests,
+    test_account_deactivation.DeactivationTests,
 )
 for way, kind in (("Remote", RemoteSystem), ("Sockets", OverSockets)):
     for suite in SUITES:

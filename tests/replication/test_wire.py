@@ -10,9 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import BadJSON, InvalidParam, RegistrationError
 from regsys.model import Created, DeviceRequest, LoginTerms, NewDevice, Secret, UserID
+from regsys.model.accounts import password_fingerprint
 from regsys.model.replication import ReplicationCall
 from regsys.replication import wire
-from regsys.testing.contracts.case import NOW_MS
+from regsys.testing.contracts.case import NOW_MS, login
 from tests.contracts.writer import logins
 from tests.replication import fixtures
 
@@ -163,11 +164,21 @@ class DeviceTests(SynchronousTestCase):
         request = DeviceRequest(
             device_id="PHONE", display_name="my phone", wants_refresh_token=True
         )
-        self.assertEqual(wire.parse_device_body(fixtures.NEWEST_DEVICE), (request, False))
+        self.assertEqual(wire.parse_device_body(fixtures.NEWEST_DEVICE), (request, False, None))
+
+    def test_password(self) -> None:
+        """Which password was checked arrives with the device, and is no hash of it."""
+        device = NewDevice(
+            login=login("PHONE"), password_fingerprint=password_fingerprint("$2b$12$hash")
+        )
+        body = wire.device_body(device)
+        self.assertEqual(wire.parse_device_body(body)[2], device.password_fingerprint)
+        self.assertNotIn("$2b$", str(body))
 
     def test_first(self) -> None:
         """The three keys of the first workers."""
-        self.assertEqual(wire.parse_device_body(fixtures.FIRST_DEVICE), (DeviceRequest(), False))
+        expected = (DeviceRequest(), False, None)
+        self.assertEqual(wire.parse_device_body(fixtures.FIRST_DEVICE), expected)
         self.assertRaises(BadJSON, wire.parse_device_body, {"is_guest": 1})
 
     def test_answers(self) -> None:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.errors import InvalidRegistrationToken, ThreepidInUse, UnknownToken, UsernameTaken
 from regsys.model import NewAccount, NewDevice, Threepid
-from regsys.model.accounts import Outcome
+from regsys.model.accounts import NewPassword, Outcome, password_fingerprint
 from regsys.model.jobs import NewJob
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.testing.contracts.case import NOW_MS, account, login, upgrade, user
@@ -203,6 +203,96 @@ class SessionRaces(RaceCase):
         self.assertEqual(set(removed), {0, 1})
 
 
+class PasswordRaces(RaceCase):
+    """A password is changed while something else happens to its account."""
+
+    OLD, NEW, OTHER = "$old", "$new", "$other"
+    beside = ("an outcome with a login has its device and its tokens",)
+
+    async def before(self, stores: Stores) -> None:
+        await stores.users.write(account("key", password_hash=self.OLD, device=pair("first")))
+
+    def change(self, password_hash: str, **more: Any) -> Step:
+        confirmed = password_fingerprint(self.OLD)
+        new = NewPassword(
+            user_id=ALICE, password_hash=password_hash, confirmed_by=confirmed, **more
+        )
+        return lambda stores: stores.users.change_password(new)
+
+    async def log_in(self, stores: Stores) -> None:
+        """With the old password, at another device."""
+        new = NewDevice(
+            login=login("late", **{**TERMS, "device_id": "LATE"}),
+            password_fingerprint=password_fingerprint(self.OLD),
+        )
+        await stores.devices.register(ALICE, new)
+
+    async def deactivate(self, stores: Stores) -> None:
+        await stores.users.deactivate(ALICE, False, (), NOW_MS)
+
+    async def refresh(self, stores: Stores) -> bool:
+        new = login("second", **TERMS)
+        return await stores.devices.succeed(access_hash("first"), ALICE, new)
+
+    def devices(self) -> list[Any]:
+        return self.stored("SELECT device_id FROM devices")
+
+    def test_login(self) -> None:
+        """A login with the old password is refused, or ended by the change: it never survives."""
+        ended = set()
+        for first, second in (
+            (self.change(self.NEW), self.log_in),
+            (self.log_in, self.change(self.NEW)),
+        ):
+            for pair_result in self.pair_results(self.before, first, second):
+                self.assertEqual(self.devices(), [], pair_result)
+                ended.add(type(pair_result.second if first is not self.log_in else None).__name__)
+        self.assertIn("LoginFailed", ended)
+
+    def test_refresh(self) -> None:
+        """No token of a device that is logged out survives, not even one just refreshed."""
+        for pair_result in self.pair_results(self.before, self.change(self.NEW), self.refresh):
+            self.assertEqual(self.stored("SELECT access_hash FROM logins"), [], pair_result)
+
+    def test_twice(self) -> None:
+        """Of two changes that the same password confirmed one counts."""
+        for pair_result in self.pair_results(
+            self.before, self.change(self.NEW), self.change(self.OTHER)
+        ):
+            kinds = sorted(
+                type(ended).__name__ for ended in (pair_result.first, pair_result.second)
+            )
+            self.assertEqual(kinds, ["LoginFailed", "bool"], pair_result)
+            expected = self.NEW if pair_result.first is True else self.OTHER
+            self.assertEqual(self.stored("SELECT password_hash FROM users"), [expected])
+
+    def test_oneSession(self) -> None:
+        """Of two completions of one session one changes the password."""
+
+        async def before(stores: Stores) -> None:
+            await self.before(stores)
+            await stores.sessions.add(session("s", user_id=ALICE), 10)
+
+        more = {"session_id": "s", "session_until_ms": END_MS}
+        for pair_result in self.pair_results(
+            before, self.change(self.NEW, **more), self.change(self.OTHER, **more)
+        ):
+            ended = [pair_result.first, pair_result.second]
+            self.assertEqual(sorted(ended), [False, True], pair_result)
+
+    def test_deactivated(self) -> None:
+        """A deactivated account has no password and no device, whatever comes first."""
+        for first, second in (
+            (self.change(self.NEW), self.deactivate),
+            (self.deactivate, self.change(self.NEW)),
+            (self.deactivate, self.log_in),
+            (self.log_in, self.deactivate),
+        ):
+            for pair_result in self.pair_results(self.before, first, second):
+                self.assertEqual(self.stored("SELECT password_hash FROM users"), [None])
+                self.assertEqual(self.devices(), [], pair_result)
+
+
 class TokenRaces(RaceCase):
     """Concurrent calls on one device; it may be logged out."""
 
@@ -287,7 +377,7 @@ class EmbeddedAccountRaces(RaceCase):
         "an outcome has its account",
         "an outcome is finished",
         "an outcome with a login has its device and its tokens",
-        "a session is finished exactly if it has made an account",
+        "a registration's session is finished exactly if it has made an account",
     )
 
     async def before(self, stores: Stores) -> None:

@@ -190,8 +190,9 @@ class Writer:
     ) -> None:
         self.followed.append((user_id, auth_result, access_token))
 
-    async def deactivate(self, user_id: UserID) -> None:
+    async def deactivate(self, user_id: UserID, erase: bool = False) -> bool:
         self.deactivated.append(user_id)
+        return False
 
 
 @attr.define(kw_only=True)

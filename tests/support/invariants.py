@@ -79,9 +79,11 @@ RULES: Mapping[str, str] = {
     "an open validation has a token that was sent": """
         SELECT sid FROM validations WHERE CASE WHEN client_secret = '' THEN claimed_by IS NULL
         ELSE sid NOT IN (SELECT sid FROM validation_tokens) END""",
-    "a session is finished exactly if it has made an account": """
+    # The others confirm a request of a user, or one whose password is forgotten.
+    "a registration's session is finished exactly if it has made an account": """
         SELECT s.session_id FROM uia_sessions s LEFT JOIN outcomes o ON o.key = s.session_id
-        WHERE s.finished <> (o.key IS NOT NULL)""",
+        WHERE s.user_id IS NULL AND s.uri NOT LIKE '%/account/password%'
+        AND s.finished <> (o.key IS NOT NULL)""",
     "a finished session holds no name": """
         SELECT session_id FROM uia_sessions WHERE finished AND held_name IS NOT NULL""",
     "a reserved use of a token has an unfinished session": """

@@ -136,8 +136,6 @@ class BindTests(BindingCase):
             self.assertEqual(self.bind(sid, access_token=token).status, status, name)
             self.run_jobs(ASKING_MS)
             self.assertEqual((self.double.bound, self.stored_bindings), ({}, []), name)
-        # A binding under way at the deactivation could not be removed at once.
-        self.assertEqual(len(self.failed_jobs.flush()), 3)
 
     def test_goneBefore(self) -> None:
         """If the user is deactivated before the server is asked, nothing is bound at all."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from twisted.logger import capturedLogs
 
-from regsys.interfaces.internal import IAccountData
 from regsys.model import UserID
 from regsys.model.jobs import JOB_LONGEST_WAIT_MS
-from regsys.testing import provides
 from regsys.threepids.identity_server_unbinding import GIVE_UP_MS
 from tests.support.bindings import ALICE_ID, NO_SUPPORT, OTHER, SERVER, SUCCESS, BindingCase, Signer
 from tests.support.validations import ALICE
@@ -17,10 +15,6 @@ AWAY = f"unbind=500..{ALICE}"
 
 class DeleteTests(BindingCase):
     """``/delete`` and a deactivation."""
-
-    def test_provides(self) -> None:
-        """It offers what a deactivation calls."""
-        provides(IAccountData, self.subsystem.handler._writer.deactivation.parts[-1])
 
     def test_unbound(self) -> None:
         """A deleted address is unbound wherever it was bound."""
@@ -118,4 +112,3 @@ class DeleteTests(BindingCase):
         self.assertEqual(self.module_calls, [("update", SERVER, ALICE_ID, "email", ALICE, False)])
         self.assertEqual(list(self.double.bound), [OTHER])
         self.assertEqual(len(self.rows("SELECT * FROM jobs")), 1)
-        self.assertGreater(len(self.failed_jobs.flush()), 0)

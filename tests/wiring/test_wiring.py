@@ -73,7 +73,10 @@ VALIDATIONS = {
 CHANGES = {"threepid_email_request_token", "threepid_msisdn_request_token", "threepid_add"}
 THREEPIDS = {"threepids", "threepid_delete", "threepid_bind", "threepid_unbind"} | CHANGES
 OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | VALIDATIONS
-STANDALONE = OURS | THREEPIDS | {"login", "logout", "logout_all", "refresh", "versions", "pushers"}
+RESETS = {f"password_{name}" for name in ("email_request_token", "msisdn_request_token")}
+LIVES = {"password", "deactivate", "devices", "device", "delete_devices", "capabilities"}
+LOGINS = {"login", "logout", "logout_all", "refresh", "versions", "pushers"}
+STANDALONE = OURS | THREEPIDS | LOGINS | LIVES | RESETS | {"password_email_submit_token"}
 
 
 @implementer(IAgent)
