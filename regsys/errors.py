@@ -138,6 +138,18 @@ class Unavailable(RegistrationError):
         super().__init__(text, retry_after_ms=retry_after_ms)
 
 
+class HomeserverUnavailable(Unavailable):
+    """The homeserver whose auth service this is did not answer, or not as it should. ``reason``
+    says how; as the text of the exception it is what the log says of a job."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.reason)
+
+
 # --- Tokens, logins and user-interactive authentication ---------------------------------------
 
 

@@ -48,7 +48,8 @@ def ascii_lower(name: str) -> str:
 class Usernames:
     """The rules of names, asked in this order: grammar, reservations, length, who has it (B1).
     ``exists_elsewhere``: whether a homeserver beside us has an account of this user ID, or
-    Unavailable; None if there is no such homeserver."""
+    Unavailable; None if there is no such homeserver. ``number_prefix``: what generated names begin
+    with, before their number."""
 
     server_name: str
     config: RegistrationConfig
@@ -57,6 +58,7 @@ class Usernames:
     auth: IAuth
     clock: IReactorTime
     exists_elsewhere: Optional[Callable[[UserID], Awaitable[bool]]] = None
+    number_prefix: str = ""
     # The services that the log has named already.
     _logged: set[str] = attr.field(init=False, factory=set, repr=False)
     _gave_up_s: Optional[float] = attr.field(init=False, default=None, repr=False)
@@ -154,9 +156,9 @@ class Usernames:
             raise AllNamesReserved()
         asked = 0
         for step in range(STEPS):
-            localpart = str(await self.accounts.next_number())
+            localpart = f"{self.number_prefix}{await self.accounts.next_number()}"
             if self._is_reserved(localpart):
-                if step == 0 and all(map(self._is_reserved, NUMBERS)):
+                if step == 0 and all(self._is_reserved(self.number_prefix + n) for n in NUMBERS):
                     break
             elif not await self.accounts.is_taken(localpart):
                 user_id = UserID(localpart, self.server_name)

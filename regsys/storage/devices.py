@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Callable, Optional, Protocol, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -14,8 +14,9 @@ from regsys.interfaces import IDevices
 from regsys.interfaces.internal import IExpiring
 from regsys.model import Login, LoginTerms, NewDevice, UserID
 from regsys.model.devices import StoredLogin
+from regsys.model.jobs import NewJob
 from regsys.model.token_text import token_hash
-from regsys.storage import replication_calls, sessions
+from regsys.storage import jobs, replication_calls, sessions
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 
@@ -23,15 +24,32 @@ from regsys.storage.database import Database, Transaction
 # token is answered with a soft logout, since its device still exists. A pair that has only expired
 # is kept as long as its device.
 SPENT_KEPT_MS = 24 * 3600 * 1000
+# Makes the job that tells a homeserver of a device; whether it is new is the argument.
+JobOfDevice = Callable[[bool], NewJob]
 
 
-def put(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
+class EndedLogins(Protocol):
+    """Tells a homeserver that devices are no longer logged in: the job is written with their
+    removal, and the one who has asked for that waits until it is done, or has failed once."""
+
+    def job(self, user_id: UserID, device_ids: Sequence[str]) -> NewJob: ...
+
+    def now_ms(self) -> int: ...
+
+    async def tell(self, job: NewJob) -> None: ...
+
+
+# The lease of such a job: if this process dies, another soon goes on.
+ENDED_LEASE_MS = 10_000
+
+
+def put(txn: Transaction, user_id: UserID, device: NewDevice) -> bool:
     """Write the device and its login; an existing device loses its earlier tokens (contract
-    B4.1)."""
+    B4.1). True if the device is new."""
     login = device.login
     fresh = _add_orlock(txn, str(user_id), device)
     if login.terms.is_guest:
-        return
+        return fresh
     added = _insert_login(txn, user_id, login, replaces=None)
     # If the same login is written again after a lost reply, its successors must stay.
     if added and not fresh:
@@ -39,6 +57,7 @@ def put(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
             "DELETE FROM logins WHERE user_id = ? AND device_id = ? AND access_hash <> ?",
             (str(user_id), login.device_id, token_hash(login.access_token.reveal())),
         )
+    return fresh
 
 
 def _add_orlock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
@@ -57,14 +76,27 @@ def _add_orlock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
     return True
 
 
-def remove(txn: Transaction, user_id: UserID, device_id: Optional[str]) -> None:
+def remove(
+    txn: Transaction,
+    user_id: UserID,
+    device_id: Optional[str],
+    ended: Optional[EndedLogins] = None,
+    *,
+    even_if_none: bool = False,
+) -> Optional[NewJob]:
     """Log the device out, or all of the user's devices if ``device_id`` is None. Their tokens are
     deleted too, and so are the sessions that registered them, which would repeat the tokens
-    (contract B8.4)."""
+    (contract B8.4). Returns the job that tells the homeserver, which is written here; None if there
+    is no homeserver (``ended``), or no device was removed (unless ``even_if_none``)."""
     one = "" if device_id is None else " AND device_id = ?"
     values = (str(user_id),) if device_id is None else (str(user_id), device_id)
-    txn.run(f"DELETE FROM devices WHERE user_id = ?{one}", values)
+    rows = txn.all(f"DELETE FROM devices WHERE user_id = ?{one} RETURNING device_id", values)
     sessions.end_replays(txn, user_id, device_id)
+    if ended is None or not (rows or even_if_none):
+        return None
+    job = ended.job(user_id, sorted(row[0] for row in rows))
+    jobs.insert_held(txn, (job,), ended.now_ms(), ENDED_LEASE_MS)
+    return job
 
 
 def lock(txn: Transaction, user_id: str, device_id: str) -> bool:
@@ -104,15 +136,26 @@ def check_guest(asked: bool, is_guest: bool) -> None:
 @implementer(IDevices, IExpiring)
 @attr.frozen
 class DeviceStore:
-    """Pairs of access and refresh tokens, by their hashes (``token_hash``)."""
+    """Pairs of access and refresh tokens, by their hashes (``token_hash``). ``ended``: who is told
+    of the devices that are logged out; None if nobody is."""
 
     db: Database
     clock: IReactorTime
+    ended: Optional[EndedLogins] = None
 
     async def register(self, user_id: UserID, device: NewDevice) -> Login:
+        return (await self.register_with(user_id, device, None))[0]
+
+    async def register_with(
+        self, user_id: UserID, device: NewDevice, job_of: Optional[JobOfDevice]
+    ) -> tuple[Login, Optional[NewJob]]:
+        """As ``register``. If ``job_of`` is not None, the homeserver does not know the login yet:
+        the job that tells it is written with the login, and returned."""
         now_ms = clock.now_ms(self.clock)
-        terms = await self.db.transaction("register_device", _register, user_id, device, now_ms)
-        return attr.evolve(device.login, terms=terms)
+        terms, job = await self.db.transaction(
+            "register_device", _register, user_id, device, now_ms, job_of
+        )
+        return attr.evolve(device.login, terms=terms), job
 
     async def by_access(self, access_hash: str) -> Optional[StoredLogin]:
         """The pair with this access token, even if spent or expired; None without the device."""
@@ -139,19 +182,28 @@ class DeviceStore:
     async def log_out(self, user_id: UserID, device_id: Optional[str]) -> None:
         """Delete this device and its tokens, or all of the user's devices if ``device_id`` is
         None; the sessions that registered them no longer repeat their answers."""
-        await self.db.transaction("log_out", remove, user_id, device_id)
+        job = await self.db.transaction("log_out", remove, user_id, device_id, self.ended)
+        if self.ended is not None and job is not None:
+            await self.ended.tell(job)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.transaction("expire_logins", _delete_expired, now_ms, at_most)
 
 
-def _register(txn: Transaction, user_id: UserID, device: NewDevice, now_ms: int) -> LoginTerms:
-    """The terms of the login; those of the first time if the call was sent before."""
+def _register(
+    txn: Transaction,
+    user_id: UserID,
+    device: NewDevice,
+    now_ms: int,
+    job_of: Optional[JobOfDevice],
+) -> tuple[LoginTerms, Optional[NewJob]]:
+    """The terms of the login, and the job that follows; those of the first time, and none, if the
+    call was sent before."""
     terms = device.login.terms
     if device.call is not None:
         earlier = replication_calls.claim(txn, device.call, now_ms, terms)
         if earlier is not None:
-            return earlier.terms or terms
+            return earlier.terms or terms, None
     # The lock keeps a deactivation or a guest's upgrade from running between the checks and the
     # login.
     user = txn.one(
@@ -164,8 +216,23 @@ def _register(txn: Transaction, user_id: UserID, device: NewDevice, now_ms: int)
     if not user[1]:
         raise AwaitingApproval()
     check_guest(terms.is_guest, bool(user[2]))
-    put(txn, user_id, device)
-    return terms
+    fresh = put(txn, user_id, device)
+    if job_of is None:
+        return terms, None
+    job = job_of(fresh)
+    mark_unknown(txn, user_id, terms.device_id, job.job_id)
+    jobs.insert_held(txn, (job,), now_ms)
+    return terms, job
+
+
+def mark_unknown(txn: Transaction, user_id: UserID, device_id: str, job_id: str) -> None:
+    """The homeserver does not know this device yet: its tokens are not valid there (see
+    ``storage/provisioning.py``)."""
+    txn.run(
+        "INSERT INTO provisioning (user_id, device_id, job_id) VALUES (?, ?, ?)"
+        " ON CONFLICT (user_id, device_id) DO UPDATE SET job_id = excluded.job_id",
+        (str(user_id), device_id, job_id),
+    )
 
 
 _LOGIN = (
@@ -175,7 +242,7 @@ _LOGIN = (
 )
 
 
-def _stored_login(txn: Transaction, condition: str, value: str) -> Optional[StoredLogin]:
+def stored_login(txn: Transaction, condition: str, value: str) -> Optional[StoredLogin]:
     row = txn.one(_LOGIN + condition, (value,))
     if row is None:
         return None
@@ -197,11 +264,11 @@ def _stored_login(txn: Transaction, condition: str, value: str) -> Optional[Stor
 
 
 def _by_access(txn: Transaction, access_hash: str) -> Optional[StoredLogin]:
-    return _stored_login(txn, "l.access_hash = ?", access_hash)
+    return stored_login(txn, "l.access_hash = ?", access_hash)
 
 
 def _by_refresh(txn: Transaction, refresh_hash: str) -> Optional[StoredLogin]:
-    return _stored_login(txn, "l.refresh_hash = ?", refresh_hash)
+    return stored_login(txn, "l.refresh_hash = ?", refresh_hash)
 
 
 def _confirm(txn: Transaction, access_hash: str, now_ms: int) -> None:

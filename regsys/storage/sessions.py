@@ -12,6 +12,7 @@ from zope.interface import implementer
 from regsys.interfaces.internal import IAccountData, IExpiring
 from regsys.model import Client, NewAccount, UIASession, UserID
 from regsys.model.networks import WHOLE_SITE
+from regsys.model.uia import SESSION_LIFETIME_MS
 from regsys.storage import idempotency_keys
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
@@ -29,6 +30,16 @@ def finish(txn: Transaction, new: NewAccount) -> None:
             "UPDATE uia_sessions SET finished = TRUE, expires_ms = ?, held_name = NULL,"
             " made_user_id = ?, made_device_id = ? WHERE session_id = ?",
             (new.session_until_ms, str(new.user_id), device_id, new.session_id),
+        )
+
+
+def undo(txn: Transaction, new: NewAccount) -> None:
+    """The account is removed as if it had never been made: its session goes on."""
+    if new.session_id is not None:
+        txn.run(
+            "UPDATE uia_sessions SET finished = FALSE, expires_ms = created_ms + ?,"
+            " made_user_id = NULL, made_device_id = NULL WHERE session_id = ?",
+            (SESSION_LIFETIME_MS, new.session_id),
         )
 
 

@@ -12,11 +12,13 @@ from regsys.interfaces import IAccountStore, IUserLookup
 from regsys.interfaces.internal import IAccountData
 from regsys.model import GUEST_DEVICE_ID, NewAccount, User, UserID
 from regsys.model.accounts import Outcome
+from regsys.model.jobs import NewJob
 from regsys.storage import (
     consents,
     devices,
     idempotency_keys,
     jobs,
+    provisioning,
     registration_tokens,
     replication_calls,
     server_state,
@@ -34,7 +36,10 @@ Also = Callable[[Any, NewAccount], None]
 @implementer(IAccountStore, IUserLookup, IAccountData)
 @attr.define(eq=False)
 class UserStore:
+    """``ended``: who is told of the devices that a deactivation removes; None if nobody is."""
+
     db: Database
+    ended: Optional[devices.EndedLogins] = None
     # True once this process has created a real user: a later one is not the first.
     _has_real_users: bool = attr.field(init=False, default=False)
 
@@ -63,7 +68,18 @@ class UserStore:
 
     async def delete_for(self, user_id: UserID) -> None:
         """Deactivate the account: it loses its password and devices, and its name stays taken."""
-        await self.db.transaction("deactivate_user", _deactivate, user_id)
+        ended = await self.db.transaction("deactivate_user", _deactivate, user_id, self.ended)
+        if self.ended is not None and ended is not None:
+            await self.ended.tell(ended)
+
+    async def undo(self, new: NewAccount, job_id: str, now_ms: int) -> bool:
+        """Remove an account that is not provisioned yet, and never can be, as if it had never been
+        made; False if it is no longer waiting for this job."""
+        undone = await self.db.transaction("undo_account", provisioning.undo, new, job_id, now_ms)
+        if undone:
+            # It may have been the first.
+            self._has_real_users = False
+        return undone
 
     async def approve(self, localpart: str) -> bool:
         """Let an account that waits for approval log in; False if there is no such account."""
@@ -98,6 +114,7 @@ def _create(txn: Transaction, new: NewAccount, may_be_first: bool, also: Optiona
     if new.device is not None:
         devices.put(txn, new.user_id, new.device)
     sessions.finish(txn, new)
+    provisioning.mark_account(txn, new)
     written = jobs.insert_held(txn, new.jobs, new.created_ms)
     if also is not None:
         also(txn.cursor, new)
@@ -131,14 +148,16 @@ def _add_user(txn: Transaction, new: NewAccount) -> None:
         txn.insert("profiles", user_id=str(new.user_id), display_name=new.display_name)
 
 
-def _deactivate(txn: Transaction, user_id: UserID) -> None:
+def _deactivate(
+    txn: Transaction, user_id: UserID, ended: Optional[devices.EndedLogins]
+) -> Optional[NewJob]:
     # In this order: a transaction that adds a device has locked the row, and its device is deleted
     # below, or it finds the user deactivated.
     txn.run(
         "UPDATE users SET deactivated = TRUE, password_hash = NULL WHERE user_id = ?",
         (str(user_id),),
     )
-    devices.remove(txn, user_id, None)
+    return devices.remove(txn, user_id, None, ended, even_if_none=True)
 
 
 def _made_by(txn: Transaction, key: str) -> Optional[UserID]:

@@ -32,6 +32,14 @@ def use(txn: Transaction, new: NewAccount) -> None:
     txn.run("UPDATE validations SET used = TRUE WHERE claimed_by = ?", (new.session_id or new.key,))
 
 
+def undo(txn: Transaction, new: NewAccount) -> None:
+    """The account is removed as if it had never been made: its UIA session keeps what it has
+    claimed."""
+    txn.run(
+        "UPDATE validations SET used = FALSE WHERE claimed_by = ?", (new.session_id or new.key,)
+    )
+
+
 @implementer(IExpiring, IAccountData)
 @attr.frozen
 class ValidationStore:

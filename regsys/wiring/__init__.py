@@ -27,12 +27,14 @@ from regsys.interfaces import (
     IUserDirectory,
     IUserLookup,
 )
+from regsys.interfaces.internal import IRegistrationWriter
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.users import Also
 from regsys.threepids.changes import EmbeddedThreepids
 from regsys.wiring import accounts, activity, replication
 from regsys.wiring import threepids as threepid_wiring
 from regsys.wiring.assembly import assemble
+from regsys.wiring.delegation import NO_JOBS
 from regsys.wiring.embedders_parts import EmbeddersParts
 from regsys.wiring.jobs import registration_jobs
 from regsys.wiring.own_accounts import OwnAccounts
@@ -84,20 +86,32 @@ def standalone(
     parts, stores, active = made.parts, made.stores, made.active
     planners, consents = made.planned.planners, made.consents
     metrics = parts.process.metrics
-    writer = LocalWriter(
+    on_created = (metrics.registered, *active.on_created)
+    local = LocalWriter(
         accounts=made.own.users,
         devices=made.own.devices,
         logins=parts.logins,
         post_registration=accounts.post_registration(parts, stores, planners, consents),
         deactivation=accounts.deactivation(parts, stores, active),
         start_jobs=parts.held_jobs.put,
-        on_created=(metrics.registered, *active.on_created),
+        on_created=on_created,
         on_logged_in=(metrics.logged_in, *active.on_logged_in),
         also=also,
     )
-    for_workers = replication.endpoint_for_workers(parts, writer)
+    writer: IRegistrationWriter = local
+    delegated = NO_JOBS
+    if parts.delegation is not None:
+        writer = parts.delegation.writer(local, on_created, made.own.devices)
+        delegated = parts.delegation.handlers(writer)
     return assemble(
-        parts, stores, made.planned, consents, writer, active=active, for_workers=for_workers
+        parts,
+        stores,
+        made.planned,
+        consents,
+        writer,
+        active=active,
+        delegated=delegated,
+        for_workers=replication.endpoint_for_workers(parts, writer),
     )
 
 
@@ -204,6 +218,11 @@ def embedded(
     request at the latest. TypeError names the argument that cannot be used.
     """
     _check_main("embedded", config)
+    if getattr(config, "delegation", None) is not None:
+        raise ValueError(
+            "embedded(config): regsys.homeserver.delegated is for a regsys that keeps the accounts:"
+            " leave it out, or use regsys.standalone"
+        )
     given = EmbeddersParts.of("embedded", config, clock, deadline_s)
     store = given.required("store", IAccountStore, store)
     devices = given.required("devices", IDevices, devices)

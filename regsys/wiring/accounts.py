@@ -20,6 +20,7 @@ from regsys.interfaces import IBlocking
 from regsys.interfaces.internal import IAccountData, IJobPlanner, IRegistrationWriter
 from regsys.model.networks import address_key
 from regsys.wiring.activity import ActivityParts
+from regsys.wiring.delegation import NUMBER_PREFIX
 from regsys.wiring.parts import Parts
 from regsys.wiring.stores import AccountStores
 
@@ -32,7 +33,8 @@ def names(parts: Parts, stores: AccountStores) -> Usernames:
         services=parts.services,
         auth=stores.auth,
         clock=parts.clock,
-        exists_elsewhere=None if stores.elsewhere is None else stores.elsewhere.exists,
+        exists_elsewhere=stores.exists_elsewhere,
+        number_prefix="" if parts.delegation is None else NUMBER_PREFIX,
     )
 
 

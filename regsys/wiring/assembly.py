@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from typing import Callable, Mapping, Optional
 
 from regsys.accounts.handler import RegistrationHandler
 from regsys.client_api.signup import Signup
@@ -19,6 +19,7 @@ from regsys.templates import Templates
 from regsys.web.pages import Pages
 from regsys.wiring import accounts, jobs, template_checks
 from regsys.wiring.activity import ActivityParts
+from regsys.wiring.delegation import NO_JOBS
 from regsys.wiring.endpoints import endpoints
 from regsys.wiring.jobs import RegistrationJobs
 from regsys.wiring.parts import Parts
@@ -36,20 +37,25 @@ def assemble(
     *,
     active: Optional[ActivityParts] = None,
     recovery: Optional[Handler] = None,
+    delegated: Mapping[str, Optional[Handler]] = NO_JOBS,
     for_workers: Optional[Callable[[RegistrationHandler], Endpoint]] = None,
     runs_jobs: bool = True,
 ) -> Subsystem:
     """If ``active`` is None, no activity is recorded. ``recovery`` runs the jobs that finish
-    accounts in a homeserver's store; None if there are none. ``for_workers`` makes what workers
+    accounts in a homeserver's store; None if there are none. ``delegated`` runs those that tell a
+    homeserver of accounts and logins. ``for_workers`` makes what workers
     call; None where there are none. ``runs_jobs``: else another process runs all jobs, and deletes
     what has expired."""
     config, active = parts.config, active or ActivityParts()
     post_consent = accounts.post_consent(parts, planned.planners, consents)
     made = rules(parts, stores, planned.planners, writer, consents, post_consent)
+    handlers: Mapping[str, Optional[Handler]] = {}
+    if runs_jobs:
+        handlers = jobs.handlers(parts, planned, post_consent, recovery, delegated)
     runner = JobRunner(
         parts.stores.jobs,
         parts.clock,
-        handlers=jobs.handlers(parts, planned, post_consent, recovery) if runs_jobs else {},
+        handlers=handlers,
         held=parts.held_jobs,
         metrics=parts.process.metrics if runs_jobs else None,
     )
@@ -76,7 +82,9 @@ def assemble(
         in_flight=InFlight(parts.clock),
         refusals=RefusalLog(parts.clock, address_key, frozenset(made.signup.uia.stages)),
         reloadable=parts.threepid_rules.files,
-        endpoints={endpoint.name: endpoint for endpoint in endpoints(parts, stores, made, pages)},
+        endpoints={
+            endpoint.name: endpoint for endpoint in endpoints(parts, stores, made, pages, active)
+        },
         for_workers=() if for_workers is None else (for_workers(made.handler),),
         warnings=(*config.warnings, *(waiting if runs_jobs else ())),
         hashes=made.signup.hashes,

@@ -52,6 +52,7 @@ def handlers(
     planned: RegistrationJobs,
     post_consent: PostConsent,
     recovery: Optional[Handler],
+    delegated: Mapping[str, Optional[Handler]],
 ) -> Mapping[str, Optional[Handler]]:
     """Every kind of job with what runs it; None if this process leaves the kind to others.
 
@@ -69,6 +70,7 @@ def handlers(
         SEND_MAIL: None if mailer is None else mailer.send,
         SEND_SMS: None if sender is None else sender.send,
         UNBIND: parts.unbinder.run,
+        **delegated,
         # Kinds of their own, ``tell_follower:<name>``.
         **{follower.kind: follower.run for follower in planned.followers},
     }

@@ -56,7 +56,8 @@ class OwnAccounts:
         signer = given.optional("signer", IRequestSigner, signer)
         process, all_hooks = given.process(process), given.hooks(hooks)
         parts = Parts.from_config(config, clock, process, all_hooks, services, signer)
-        own = OwnTables.in_database(parts.process.database, clock)
+        ended = None if parts.delegation is None else parts.delegation.logins_end
+        own = OwnTables.in_database(parts.process.database, clock, ended)
         active = ActivityParts.of_own_accounts(parts)
         auth = TokenAuth(logins=own.devices, accounts=own.users, guests=parts.guests, clock=clock)
         stores = AccountStores(
@@ -69,7 +70,7 @@ class OwnAccounts:
             active_users=active.users,
             directory=directory,
             blocking=blocking,
-            elsewhere=parts.homeserver_accounts,
+            exists_elsewhere=parts.exists_elsewhere,
             own=own,
         )
         planned = registration_jobs(parts, stores)

@@ -1,0 +1,137 @@
+"""Accounts and devices that the homeserver whose auth service this is does not know yet."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Mapping, Optional, Sequence
+
+import attr
+
+from regsys.errors import UserNotFound
+from regsys.model import NewAccount, UserID
+from regsys.model.devices import StoredLogin
+from regsys.model.jobs import NewJob
+from regsys.storage import (
+    devices,
+    jobs,
+    registration_tokens,
+    replication_calls,
+    server_state,
+    sessions,
+    validations,
+)
+from regsys.storage.database import Database, Transaction
+
+# The kinds of the jobs that go on with an account, and with a device.
+PROVISION_ACCOUNT, PROVISION_DEVICE = "provision_account", "provision_device"
+# The device of a row that stands for the account with all of its devices.
+ACCOUNT = ""
+
+
+@attr.frozen(kw_only=True)
+class PendingAccount:
+    """An account that is not provisioned yet: the job that goes on with it."""
+
+    job_id: str
+    payload: Mapping[str, Any] = attr.field(repr=False)
+
+
+def mark_account(txn: Transaction, new: NewAccount) -> None:
+    """The homeserver does not know this account yet, if one of its jobs is to tell it."""
+    for job in new.jobs:
+        if job.kind == PROVISION_ACCOUNT:
+            devices.mark_unknown(txn, new.user_id, ACCOUNT, job.job_id)
+
+
+def undo(txn: Transaction, new: NewAccount, job_id: str, now_ms: int) -> bool:
+    """Remove the account, whose name is somebody's at the homeserver, as if it had never been made:
+    its session goes on. False if it is no longer waiting."""
+    if not _take(txn, new.user_id, ACCOUNT, job_id):
+        return False
+    # Its profile, addresses, devices and tokens go with it.
+    txn.run("DELETE FROM users WHERE user_id = ?", (str(new.user_id),))
+    txn.run("DELETE FROM consents WHERE user_id = ?", (str(new.user_id),))
+    txn.run("DELETE FROM outcomes WHERE key = ?", (new.key,))
+    registration_tokens.undo(txn, new, now_ms)
+    validations.undo(txn, new)
+    server_state.undo(txn, new.user_id)
+    sessions.undo(txn, new)
+    if new.call is not None:
+        replication_calls.undo(txn, new.call)
+    return True
+
+
+def _take(txn: Transaction, user_id: UserID, device_id: str, job_id: str) -> bool:
+    """Delete the row and its job; of several callers one gets True."""
+    txn.run("DELETE FROM jobs WHERE job_id = ?", (job_id,))
+    return (
+        txn.run(
+            "DELETE FROM provisioning WHERE user_id = ? AND device_id = ? AND job_id = ?",
+            (str(user_id), device_id, job_id),
+        )
+        == 1
+    )
+
+
+@attr.frozen
+class KnownLogins(devices.DeviceStore):
+    """Only those logins of which the homeserver knows the account and the device."""
+
+    async def by_access(self, access_hash: str) -> Optional[StoredLogin]:
+        """In one statement: it is what each introspection costs."""
+        return await self.db.autocommit("known_login", _known_login, access_hash)
+
+
+@attr.frozen
+class ProvisioningStore:
+    db: Database
+
+    async def pending(self, user_id: UserID) -> Optional[PendingAccount]:
+        """The account if it is not provisioned yet, else None. UserNotFound if there is none: it
+        was undone."""
+        return await self.db.autocommit("pending_account", _pending, user_id)
+
+    async def complete(
+        self, user_id: UserID, job_id: str, held: Sequence[NewJob], now_ms: int
+    ) -> Optional[Sequence[NewJob]]:
+        """The homeserver knows the account: its tokens are valid there, and these jobs begin, under
+        a lease of this process. Returns those that were written; None if another call has completed
+        it."""
+        return await self.db.transaction(
+            "complete_provisioning", _complete, user_id, job_id, held, now_ms
+        )
+
+    async def device_known(self, user_id: UserID, device_id: str, job_id: str) -> None:
+        """The homeserver knows the device: its tokens are valid there."""
+        await self.db.transaction("device_known", _take, user_id, device_id, job_id)
+
+
+def _pending(txn: Transaction, user_id: UserID) -> Optional[PendingAccount]:
+    row = txn.one(
+        "SELECT p.job_id, j.payload FROM users u LEFT JOIN provisioning p"
+        " ON p.user_id = u.user_id AND p.device_id = ? LEFT JOIN jobs j ON j.job_id = p.job_id"
+        " WHERE u.user_id = ?",
+        (ACCOUNT, str(user_id)),
+    )
+    if row is None:
+        raise UserNotFound()
+    if row[0] is None or row[1] is None:
+        return None
+    return PendingAccount(job_id=row[0], payload=json.loads(row[1]))
+
+
+def _complete(
+    txn: Transaction, user_id: UserID, job_id: str, held: Sequence[NewJob], now_ms: int
+) -> Optional[Sequence[NewJob]]:
+    if not _take(txn, user_id, ACCOUNT, job_id):
+        return None
+    return jobs.insert_held(txn, held, now_ms)
+
+
+def _known_login(txn: Transaction, access_hash: str) -> Optional[StoredLogin]:
+    return devices.stored_login(
+        txn,
+        "l.access_hash = ? AND NOT EXISTS (SELECT 1 FROM provisioning p WHERE"
+        f" p.user_id = l.user_id AND p.device_id IN ('{ACCOUNT}', l.device_id))",
+        access_hash,
+    )
