@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import sqlite3
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Mapping
+from urllib.parse import quote
 
 from tests.support.client import V3
 from tests.support.delegation import PASSWORD, DelegationCase
@@ -117,6 +118,36 @@ class SQLiteTests(LifeTests, DelegationCase):
         self.regsys = self.start()
         until(lambda: self.whoami(made["access_token"]).status == 401)
         self.assertDead(made["access_token"])
+
+
+class RoomTests(DelegationCase):
+    """Rooms that newcomers join, without an application service's file."""
+
+    LOBBY = "#lobby:test.example"
+    options: ClassVar[Mapping[str, Any]] = {
+        "auto_join_rooms": [LOBBY],
+        "auto_join_mxid_localpart": "host",
+        "autocreate_auto_join_room_preset": "private_chat",
+    }
+
+    def test_joined(self) -> None:
+        """The first user's job has the host make a private room, to which it invites all others;
+        each joins as themselves."""
+        host = self.registered("host")["access_token"]
+        for name in ("alice", "bob"):
+            token = self.registered(name)["access_token"]
+
+            def is_in(token: str = token) -> bool:
+                return bool(self.at("GET", "joined_rooms", token).json["joined_rooms"])
+
+            until(is_in)
+        room = self.at("GET", "joined_rooms", host).json["joined_rooms"][0]
+        members = self.at("GET", f"rooms/{quote(room)}/joined_members", host).json["joined"]
+        self.assertEqual(
+            set(members), {f"@{name}:test.example" for name in ("host", "alice", "bob")}
+        )
+        rules = self.at("GET", f"rooms/{quote(room)}/state/m.room.join_rules", host).json
+        self.assertEqual(rules, {"join_rule": "invite"})
 
 
 class PostgreSQLTests(LifeTests, DelegationCase):

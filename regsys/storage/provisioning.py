@@ -91,6 +91,11 @@ class ProvisioningStore:
         was undone."""
         return await self.db.autocommit("pending_account", _pending, user_id)
 
+    async def somebody(self) -> Optional[UserID]:
+        """The latest user whom the homeserver knows; None if there is none. It looks at all users:
+        ask once."""
+        return await self.db.autocommit("known_user", _known_user)
+
     async def complete(
         self, user_id: UserID, job_id: str, held: Sequence[NewJob], now_ms: int
     ) -> Optional[Sequence[NewJob]]:
@@ -118,6 +123,16 @@ def _pending(txn: Transaction, user_id: UserID) -> Optional[PendingAccount]:
     if row[0] is None or row[1] is None:
         return None
     return PendingAccount(job_id=row[0], payload=json.loads(row[1]))
+
+
+def _known_user(txn: Transaction) -> Optional[UserID]:
+    row = txn.one(
+        "SELECT user_id FROM users u WHERE NOT is_guest AND NOT deactivated AND NOT EXISTS"
+        " (SELECT 1 FROM provisioning p WHERE p.user_id = u.user_id AND p.device_id = ?)"
+        " ORDER BY created_ms DESC, user_id LIMIT 1",
+        (ACCOUNT,),
+    )
+    return None if row is None else UserID.parse(row[0])
 
 
 def _complete(

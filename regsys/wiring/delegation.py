@@ -18,6 +18,8 @@ from regsys.interfaces import IAuth
 from regsys.jobs import Handler
 from regsys.model import UserID
 from regsys.model.jobs import NewJob
+from regsys.outbound.homeserver import AuthServiceAccess, Homeserver
+from regsys.outbound.http import HTTPClient
 from regsys.outbound.synapse import Synapse
 from regsys.outbound.synapse_admin import SynapseAdmin
 from regsys.storage.devices import DeviceStore
@@ -91,6 +93,11 @@ class Delegation:
             jobs=JobStore(database),
             start_jobs=start_jobs,
         )
+
+    def homeserver(self, server_name: str, http: HTTPClient) -> Homeserver:
+        """Its client-server API, for what jobs do as users."""
+        access = AuthServiceAccess(token_of=self.tokens.make, anybody=self.pending.somebody)
+        return Homeserver.acting_by(access, self.config.url, server_name, http)
 
     @property
     def logins_end(self) -> LoginsEnd:

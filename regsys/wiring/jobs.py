@@ -24,7 +24,7 @@ from regsys.consent import AFTER_CONSENT
 from regsys.interfaces.internal import IJobPlanner
 from regsys.jobs import Handler
 from regsys.model.jobs import Job
-from regsys.outbound.homeserver_profiles import HomeserverDirectory
+from regsys.outbound.homeserver_profiles import HomeserverDirectory, SynapseDirectory
 from regsys.threepids.changes import TELL_OF_ADDRESS, AddressNotice
 from regsys.threepids.identity_server_unbinding import UNBIND
 from regsys.threepids.validation import SEND_MAIL, SEND_SMS
@@ -138,6 +138,9 @@ def _directory_notice(parts: Parts, stores: AccountStores) -> Optional[Directory
     shown = parts.config.registration.in_directory
     if stores.directory is not None:
         return DirectoryNotice(stores.directory, shown, users=stores.users)
+    if parts.homeserver is not None and parts.delegation is not None:
+        made = SynapseDirectory(homeserver=parts.homeserver, synapse=parts.delegation.synapse)
+        return DirectoryNotice(made, shown, users=stores.users, knows_localparts=True)
     if parts.homeserver is not None:
         # Names in exclusive namespaces are made there by their services.
         beside = HomeserverDirectory(parts.homeserver)

@@ -31,8 +31,8 @@ from regsys.wiring.subsystem import Hooks
 
 @attr.frozen(kw_only=True)
 class Parts:
-    """``clock`` is the reactor. If ``homeserver`` is None, none is configured. If ``delegation`` is
-    None, this is no homeserver's auth service. If ``phone_server``
+    """``clock`` is the reactor. ``homeserver`` acts as users at the homeserver; None if none is
+    configured. If ``delegation`` is None, this is no homeserver's auth service. If ``phone_server``
     is None, no other server validates phone numbers. ``held_jobs`` takes the jobs that a
     transaction has just written to the runner of this process."""
 
@@ -79,6 +79,9 @@ class Parts:
         homeserver = None
         if config.homeserver is not None:
             homeserver = Homeserver.from_config(config.homeserver, config.server_name, process.http)
+        delegation = Delegation.from_config(config, clock, process, held_jobs.put)
+        if delegation is not None:
+            homeserver = delegation.homeserver(config.server_name, process.http)
         return cls(
             config=config,
             clock=clock,
@@ -86,7 +89,7 @@ class Parts:
             hooks=hooks,
             services=services,
             homeserver=homeserver,
-            delegation=Delegation.from_config(config, clock, process, held_jobs.put),
+            delegation=delegation,
             stores=stores,
             limits=limits,
             guests=guests,

@@ -182,6 +182,28 @@ class AccountTests(DelegatedCase):
         self.register()
         self.assertNothingWaits()
 
+    def test_displayName(self) -> None:
+        """A display name is set there by a job, unless it is the localpart, which is there from
+        the beginning, or the user has chosen another since. Who is not to be found is hidden."""
+        register = self.subsystem.handler.register_user
+        self.wait(register(Registration(localpart="alice", display_name="Alice")))
+        self.settle()
+        self.assertEqual(self.double.users["alice"].display_name, "Alice")
+        self.register("bob")
+        self.assertEqual(self.double.called("query_user"), 1)
+        self.double.faults["query_user"] = [HANG_UP]
+        self.wait(register(Registration(localpart="carol", display_name="Carol")))
+        self.double.users["carol"].display_name = "Caroline"
+        self.later()
+        self.assertEqual(self.double.users["carol"].display_name, "Caroline")
+        self.system(show_users_in_user_directory=False)
+        self.register("dave")
+        self.settle()
+        self.assertEqual(
+            self.double.users["dave"].data, {"im.vector.hide_profile": {"hide_profile": True}}
+        )
+        self.assertNothingWaits()
+
     def test_guests(self) -> None:
         """It has no guests, whoever asks for one."""
         self.system(allow_guest_access=True)

@@ -44,6 +44,7 @@ class User:
     shadow_banned: bool = False
     user_type: Optional[str] = None
     may_reset: bool = False
+    data: dict[str, Any] = attr.field(factory=dict)
 
 
 class SynapseDouble(Resource):
@@ -76,6 +77,8 @@ class SynapseDouble(Resource):
             name, act = path[2], self._mas
         elif path[:2] == ["_synapse", "admin"]:
             name, act = "/".join((*path[2:4], *path[5:])), self._admin
+        elif path[:4] == ["_matrix", "client", "v3", "user"]:
+            name, act = "account_data", self._account_data
         else:
             raise AssertionError(f"unknown: {request.uri!r}")
         localpart = body.get("localpart") or (request.args or {}).get(b"localpart", [b""])[0]
@@ -215,6 +218,15 @@ class SynapseDouble(Resource):
             "shadow_banned": user.shadow_banned,
             "user_type": user.user_type,
         }
+
+    # --- The client-server API -------------------------------------------------------------
+
+    def _account_data(self, _: str, path: list[str], token: str, name: str, body: Any) -> Answer:
+        who = self.introspect(token)
+        if who.get("sub") != path[2]:
+            return _error(403, "M_FORBIDDEN")
+        self.users[who["username"]].data[path[4]] = body
+        return 200, {}
 
 
 def _error(status: int, errcode: str) -> Answer:
