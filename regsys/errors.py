@@ -150,6 +150,16 @@ class HomeserverUnavailable(Unavailable):
         return str(self.reason)
 
 
+class HomeserverRefusal(RegistrationError):
+    """The homeserver whose auth service this is has refused a request that was passed on to it,
+    with this status, errcode and text."""
+
+    def __init__(self, status: int, errcode: str, text: Optional[str]) -> None:
+        super().__init__(text)
+        self.status = status
+        self.errcode = errcode
+
+
 # --- Tokens, logins and user-interactive authentication ---------------------------------------
 
 

@@ -18,12 +18,13 @@ from twisted.python.failure import Failure
 from regsys import deadlines
 from regsys.config import DelegationConfig
 from regsys.errors import (
+    HomeserverRefusal,
     HomeserverUnavailable,
     InvalidUsername,
     RegistrationError,
     UsernameReserved,
 )
-from regsys.model import UserID
+from regsys.model import Secret, UserID
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
 
 # One call. A client waits for several, and must have its answer within ten seconds.
@@ -111,6 +112,22 @@ class Synapse:
         """For ten minutes the user may replace their cross-signing keys."""
         answer = await self._post("allow_cross_signing_reset", user_id)
         self._check("allow_cross_signing_reset", answer, 200)
+
+    async def register_ghost(self, body: Mapping[str, Any], as_token: Secret) -> UserID:
+        """Pass on an application service's POST /register, which only the homeserver can do: its
+        auth service makes no users in exclusive namespaces. HomeserverRefusal."""
+        path = "/_matrix/client/v3/register"
+        answer = await self.ask("POST", path, as_token.reveal(), body)
+        found = self.json_object("register", answer)
+        if answer.status == 200:
+            try:
+                return UserID.parse(str(found.get("user_id")))
+            except ValueError:
+                raise self.unavailable("register", "the answer has no user_id") from None
+        code, text = found.get("errcode"), found.get("error")
+        if not 400 <= answer.status < 500 or not isinstance(code, str):
+            raise self.refused("register", answer)
+        raise HomeserverRefusal(answer.status, code, self._loggable(text))
 
     # --- Devices ---------------------------------------------------------------------------
 

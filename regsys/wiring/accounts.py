@@ -151,6 +151,9 @@ def appservices(
         devices=None if stores.own is None else stores.own.devices,
         blocking=blocking,
         may_set_password=parts.config.registration.appservice_may_set_password,
+        homeserver_registers=(
+            None if parts.delegation is None else parts.delegation.synapse.register_ghost
+        ),
     )
 
 

@@ -23,7 +23,7 @@ from regsys.jobs import wait_ms
 from regsys.model import Registration, Secret, UserID
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process, system
 from regsys.wiring import embedded
-from tests.doubles.synapse import FORGET, HANG_UP, SECRET, STALL, SynapseDouble, User
+from tests.doubles.synapse import AS_TOKEN, FORGET, HANG_UP, SECRET, STALL, SynapseDouble, User
 from tests.support import invariants
 from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import V3, Answer
@@ -203,6 +203,21 @@ class AccountTests(DelegatedCase):
             self.double.users["dave"].data, {"im.vector.hide_profile": {"hide_profile": True}}
         )
         self.assertNothingWaits()
+
+    def test_bridges(self) -> None:
+        """An application service's registration is passed on: the account is the homeserver's
+        alone, and its answer is the client's."""
+        self.double.exclusive = re.compile("irc_.*")
+        body = {"type": "m.login.application_service", "username": "irc_x", "inhibit_login": True}
+        for status, errcode in ((200, None), (400, "M_USER_IN_USE")):
+            answer = self.client.post(f"{V3}/register", body, token=AS_TOKEN)
+            self.assertEqual((answer.status, answer.errcode), (status, errcode))
+        self.assertEqual(self.double.users["irc_x"].appservice_id, "bridge")
+        self.assertEqual(self.counts()["users"], 0)
+        self.assertRefused(self.client.post(f"{V3}/register", body), 401, "M_MISSING_TOKEN")
+        self.double.faults["register"] = ["502"]
+        answer = self.client.post(f"{V3}/register", body, token=AS_TOKEN)
+        self.assertRefused(answer, 503, "M_UNKNOWN")
 
     def test_guests(self) -> None:
         """It has no guests, whoever asks for one."""

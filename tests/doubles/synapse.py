@@ -14,6 +14,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 SECRET = "the-double's-shared-secret-canary"
+# That of the application service "bridge".
+AS_TOKEN = "a-bridge's"
 # Done after acting, in place of an answer.
 FORGET = "forget"
 # Answered instead of acting.
@@ -77,6 +79,8 @@ class SynapseDouble(Resource):
             name, act = path[2], self._mas
         elif path[:2] == ["_synapse", "admin"]:
             name, act = "/".join((*path[2:4], *path[5:])), self._admin
+        elif path == ["_matrix", "client", "v3", "register"]:
+            name, act = "register", self._register
         elif path[:4] == ["_matrix", "client", "v3", "user"]:
             name, act = "account_data", self._account_data
         else:
@@ -220,6 +224,18 @@ class SynapseDouble(Resource):
         }
 
     # --- The client-server API -------------------------------------------------------------
+
+    def _register(self, _: str, path: list[str], token: str, name: str, body: Any) -> Answer:
+        if token != AS_TOKEN:
+            return _error(401, "M_UNKNOWN_TOKEN")
+        if body.get("inhibit_login") is not True:
+            return _error(400, "M_APPSERVICE_LOGIN_UNSUPPORTED")
+        if not self.exclusive.fullmatch(body["username"]):
+            return _error(400, "M_EXCLUSIVE")
+        if body["username"] in self.users:
+            return _error(400, "M_USER_IN_USE")
+        self.users[body["username"]] = User(appservice_id="bridge", display_name=body["username"])
+        return 200, {"user_id": f"@{body['username']}:{self.server}"}
 
     def _account_data(self, _: str, path: list[str], token: str, name: str, body: Any) -> Answer:
         who = self.introspect(token)

@@ -21,13 +21,18 @@ from twisted.web.client import Agent, HTTPConnectionPool
 from regsys.client_api.introspection import Introspection
 from regsys.config import DelegationConfig
 from regsys.credentials.internal_tokens import InternalTokens
-from regsys.errors import HomeserverUnavailable, InvalidUsername, UsernameReserved
+from regsys.errors import (
+    HomeserverRefusal,
+    HomeserverUnavailable,
+    InvalidUsername,
+    UsernameReserved,
+)
 from regsys.model import Secret, UserID
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.synapse import Synapse
 from regsys.outbound.synapse_admin import SynapseAdmin
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices
-from tests.doubles.synapse import INSTEAD, SynapseDouble, User
+from tests.doubles.synapse import AS_TOKEN, INSTEAD, SynapseDouble
 from tests.support import synapse as live
 
 SERVER = "test.example"
@@ -110,7 +115,20 @@ class SynapseContract:
             user_id = UserID(name, SERVER)
             await self.assertRaisesLater(UsernameReserved, self.synapse.is_free(user_id))
             await self.assertRaisesLater(UsernameReserved, self.synapse.provision_user(user_id))
-        await self.make_ghost("br_made")
+        body = {"type": "m.login.application_service", "username": "br_made"}
+        made = {**body, "inhibit_login": True}
+        register = self.synapse.register_ghost
+        self.assertEqual(str(await register(made, Secret(AS_TOKEN))), "@br_made:test.example")
+        for sent, token, status, errcode in (
+            (made, AS_TOKEN, 400, "M_USER_IN_USE"),
+            ({**made, "username": "alice"}, AS_TOKEN, 400, "M_EXCLUSIVE"),
+            (body, AS_TOKEN, 400, "M_APPSERVICE_LOGIN_UNSUPPORTED"),
+            (made, "x", 401, "M_UNKNOWN_TOKEN"),
+        ):
+            with self.assertRaises(HomeserverRefusal) as caught:
+                await register(sent, Secret(token))
+            got = (caught.exception.status, caught.exception.errcode)
+            self.assertEqual(got, (status, errcode))
         ghost, alice = UserID("br_made", SERVER), self.user()
         self.assertFalse(await self.synapse.provision_user(ghost))
         await self.synapse.provision_user(alice)
@@ -232,9 +250,6 @@ class DoubleTests(SynapseContract, SynapseCase):
         self.addCleanup(flushing.stop)
         super().setUp()
 
-    async def make_ghost(self, name: str) -> None:
-        self.double.users[name] = User(appservice_id="bridge")
-
     async def devices(self, user_id: UserID) -> Any:
         return self.double.users[user_id.localpart].devices
 
@@ -260,7 +275,7 @@ class DoubleTests(SynapseContract, SynapseCase):
 BRIDGE = {
     "id": "bridge",
     "url": None,
-    "as_token": "a-bridge's",
+    "as_token": AS_TOKEN,
     "hs_token": "x",
     "sender_localpart": "brbot",
     "namespaces": {"users": [{"exclusive": True, "regex": r"@br_.*:test\.example"}]},
@@ -304,15 +319,6 @@ class LiveTests(SynapseContract, SynapseCase):
             cls.homeserver = None
             cls.service.shutdown()
             cls.service.server_close()
-
-    async def make_ghost(self, name: str) -> None:
-        body = {
-            "type": "m.login.application_service",
-            "username": name,
-            "inhibit_login": True,
-        }
-        answer = await self.synapse.ask("POST", "/_matrix/client/v3/register", "a-bridge's", body)
-        self.assertEqual(answer.status, 200, answer.body)
 
     async def devices(self, user_id: UserID) -> Any:
         token = self.tokens.make(user_id).reveal()
