@@ -42,6 +42,21 @@ class SynapseAdmin:
             deactivated=found.get("deactivated") is True,
         )
 
+    async def email_owner(self, acting: UserID, address: str) -> Optional[UserID]:
+        """The user who has this email address; None if nobody has. ``acting``: any user whom it
+        knows."""
+        path = f"v1/threepid/email/users/{quote(address, '')}"
+        answer = await self._ask("GET", path, acting)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise self.synapse.refused("v1/threepid", answer)
+        found = self.synapse.json_object("v1/threepid", answer)
+        try:
+            return UserID.parse(str(found.get("user_id")))
+        except ValueError:
+            raise self.synapse.unavailable("v1/threepid", "the answer has no user_id") from None
+
     async def shadow_ban(self, user_id: UserID) -> None:
         path = f"v1/users/{quote(str(user_id), '')}/shadow_ban"
         answer = await self._ask("POST", path, user_id, {})

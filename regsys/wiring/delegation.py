@@ -7,6 +7,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 import attr
 
 from regsys.accounts.delegated_writer import DelegatedWriter
+from regsys.accounts.homeserver_emails import HomeserverEmails
 from regsys.accounts.provisioning import END_LOGINS, LoginsEnd, ProvisionedDevices, Provisioner
 from regsys.accounts.writer import LocalWriter, OnCreated
 from regsys.client_api.introspection import Introspection
@@ -14,7 +15,7 @@ from regsys.config import Config, DelegationConfig
 from regsys.credentials.access_tokens import GuestTokens, TokenAuth
 from regsys.credentials.internal_tokens import InternalTokens
 from regsys.http import Endpoint
-from regsys.interfaces import IAuth
+from regsys.interfaces import IAuth, IThreepidStore
 from regsys.jobs import Handler
 from regsys.model import UserID
 from regsys.model.jobs import NewJob
@@ -53,6 +54,7 @@ class Delegation:
     public_baseurl: str
     clock: Any
     synapse: Synapse
+    admin: SynapseAdmin
     tokens: InternalTokens
     provisioner: Provisioner
     pending: ProvisioningStore
@@ -85,6 +87,7 @@ class Delegation:
             public_baseurl=config.public_baseurl,
             clock=clock,
             synapse=synapse,
+            admin=admin,
             tokens=tokens,
             provisioner=Provisioner(users=synapse, admin=admin),
             pending=ProvisioningStore(database),
@@ -137,6 +140,9 @@ class Delegation:
             pending=self.pending,
             start_jobs=self.start_jobs,
         )
+
+    def emails(self, owners: IThreepidStore) -> HomeserverEmails:
+        return HomeserverEmails(homeserver=self.synapse, admin=self.admin, owners=owners)
 
     def handlers(self, writer: DelegatedWriter) -> Mapping[str, Optional[Handler]]:
         """What runs the jobs."""

@@ -10,6 +10,7 @@ import attr
 from regsys.accounts.auto_join import AUTO_JOIN, AutoJoiner, AutoJoinPlanner
 from regsys.accounts.embedded_writer import RECOVERY
 from regsys.accounts.followers import FollowerNotice
+from regsys.accounts.homeserver_emails import SEND_EMAILS, HomeserverEmails
 from regsys.accounts.monthly_active_users import COUNT_USER, ReservedUsers
 from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.post_registration_jobs import (
@@ -43,6 +44,7 @@ class RegistrationJobs:
     reserved: Optional[ReservedUsers]
     auto_joiner: Optional[AutoJoiner]
     email_pusher: Optional[EmailPusher]
+    emails: Optional[HomeserverEmails]
     followers: Sequence[FollowerNotice]
     planners: JobPlanners
 
@@ -70,6 +72,7 @@ def handlers(
         SEND_MAIL: None if mailer is None else mailer.send,
         SEND_SMS: None if sender is None else sender.send,
         UNBIND: parts.unbinder.run,
+        SEND_EMAILS: _run_of(planned.emails),
         **delegated,
         # Kinds of their own, ``tell_follower:<name>``.
         **{follower.kind: follower.run for follower in planned.followers},
@@ -88,6 +91,9 @@ def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
         policies = [*config.terms.at_registration]
         auto_join = AutoJoinPlanner(config=config.rooms, policies=policies)
     email_pusher = None if stores.pushers is None else EmailPusher(stores.pushers)
+    emails = None
+    if parts.delegation is not None and stores.owners is not None:
+        emails = parts.delegation.emails(stores.owners)
     followers = tuple(FollowerNotice(item) for item in parts.hooks.followers)
     adds_pushers = config.email is not None and config.email.notifies_newcomers
     return RegistrationJobs(
@@ -96,9 +102,10 @@ def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
         reserved=reserved,
         auto_joiner=_auto_joiner(parts, stores),
         email_pusher=email_pusher,
+        emails=emails,
         followers=followers,
         planners=JobPlanners(
-            for_all=(*_present(directory, addresses), *followers),
+            for_all=(*_present(directory, addresses, emails), *followers),
             for_people=_present(reserved, auto_join, email_pusher if adds_pushers else None),
         ),
     )

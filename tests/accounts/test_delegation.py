@@ -20,8 +20,9 @@ from regsys.credentials.internal_tokens import InternalTokens
 from regsys.errors import Forbidden
 from regsys.interfaces import Verdict
 from regsys.jobs import wait_ms
-from regsys.model import Registration, Secret, UserID
+from regsys.model import Registration, Secret, Threepid, UserID
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process, system
+from regsys.threepids.changes import ThreepidWriter
 from regsys.wiring import embedded
 from tests.doubles.synapse import AS_TOKEN, FORGET, HANG_UP, SECRET, STALL, SynapseDouble, User
 from tests.support import invariants
@@ -203,6 +204,38 @@ class AccountTests(DelegatedCase):
             self.double.users["dave"].data, {"im.vector.hide_profile": {"hide_profile": True}}
         )
         self.assertNothingWaits()
+
+    def test_emails(self) -> None:
+        """Its addresses are there after a job, and follow each change; one that is somebody else's
+        there stays there."""
+        mails = [f"{name}@mail.example" for name in ("a", "b", "theirs")]
+        self.double.users["old"] = User(emails=[mails[2]])
+        held = tuple(Threepid("email", mail, 1) for mail in (mails[0], mails[2]))
+        number = Threepid("msisdn", "447700900123", 1)
+        register = self.subsystem.handler.register_user
+        self.wait(register(Registration(localpart="alice", threepids=(*held, number))))
+        self.settle()
+        there = self.double.users["alice"]
+        self.assertEqual((there.emails, self.double.users["old"].emails), (mails[:1], mails[2:]))
+        addresses: Any = self.subsystem.handler._writer.deactivate  # type: ignore[attr-defined]
+        addresses = next(
+            part
+            for part in addresses.__self__.local.deactivation.parts
+            if isinstance(part, ThreepidWriter)
+        )
+        self.double.faults["provision_user"] = ["500"]
+        self.wait(addresses.add(ALICE, Threepid("email", mails[1], 1)))
+        self.later()
+        self.assertEqual(there.emails, mails[:2])
+        self.wait(addresses.remove(ALICE, "email", mails[0]))
+        self.settle()
+        self.assertEqual(there.emails, mails[1:2])
+        self.assertNothingWaits()
+        # A job of an account that it does not know, or not any more, makes no user.
+        del self.double.users["alice"]
+        self.wait(addresses.remove(ALICE, "email", mails[1]))
+        self.settle()
+        self.assertNotIn("alice", self.double.users)
 
     def test_bridges(self) -> None:
         """An application service's registration is passed on: the account is the homeserver's

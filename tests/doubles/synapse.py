@@ -203,6 +203,11 @@ class SynapseDouble(Resource):
             return _error(500, "M_FORBIDDEN")
         if "urn:synapse:admin:*" not in scopes:
             return _error(403, "M_FORBIDDEN")
+        if path[:2] == ["v1", "threepid"]:
+            owners = [name for name, user in self.users.items() if path[4] in user.emails]
+            if not owners:
+                return _error(404, "M_NOT_FOUND")
+            return 200, {"user_id": f"@{owners[0]}:{self.server}"}
         name = path[2][1:].partition(":")[0]
         user = self.users.get(name)
         if user is None:

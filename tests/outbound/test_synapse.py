@@ -175,9 +175,11 @@ class SynapseContract:
         """An address that somebody has there moves, silently: so it is sent only once it is this
         user's by our own key."""
         alice, bob = self.user(), self.user()
-        mail = f"{alice.localpart}@mail.example"
+        mail = f"{alice.localpart}+a/b?c@mail.example"
         for user_id in (alice, bob):
             await self.synapse.provision_user(user_id)
+            owner = await self.admin.email_owner(user_id, mail)
+            self.assertEqual(owner, None if user_id == alice else alice)
             await self.synapse.set_emails(user_id, [mail])
         self.assertEqual((await self.emails(alice), await self.emails(bob)), ([], [mail]))
 

@@ -41,9 +41,10 @@ ELSEWHERE = {
     "provision_account",
     "provision_device",
     "end_logins",
+    "send_emails",
 }
 # What no regsys runs that a homeserver embeds.
-DELEGATED = {"provision_account", "provision_device", "end_logins"}
+DELEGATED = {"provision_account", "provision_device", "end_logins", "send_emails"}
 
 
 @implementer(ISmsSender)
