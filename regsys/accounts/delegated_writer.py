@@ -58,7 +58,7 @@ class DelegatedWriter:
         job = _job(new)
         created = await self.local.create_account(attr.evolve(new, jobs=(job,)))
         if created.replayed:
-            await self._finish_earlier(created.user_id)
+            await self._repeat(created.user_id)
             return created
         try:
             await self._provision(new, job.job_id)
@@ -68,7 +68,7 @@ class DelegatedWriter:
         return created
 
     async def repeat(self, outcome: Outcome) -> Created:
-        await self._finish_earlier(outcome.user_id)
+        await self._repeat(outcome.user_id)
         return await self.local.repeat(outcome)
 
     async def register_device(self, user_id: UserID, device: NewDevice) -> Login:
@@ -103,13 +103,17 @@ class DelegatedWriter:
                 error=refusal.text,
             )
 
-    async def _finish_earlier(self, user_id: UserID) -> None:
-        """Provision an account that an earlier call has written and not finished."""
+    async def _repeat(self, user_id: UserID) -> None:
         try:
-            waiting = await self.pending.pending(user_id)
+            await self._finish_earlier(user_id)
         except UserNotFound:
             # Another call has undone it since its outcome was read.
             raise UsernameTaken() from None
+
+    async def _finish_earlier(self, user_id: UserID) -> None:
+        """Provision an account that an earlier call has written and not finished. UserNotFound if
+        there is none."""
+        waiting = await self.pending.pending(user_id)
         if waiting is not None:
             await self._provision(_account(waiting.payload, self.issue), waiting.job_id)
 
