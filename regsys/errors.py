@@ -147,7 +147,7 @@ class HomeserverUnavailable(Unavailable):
         self.reason = reason
 
     def __str__(self) -> str:
-        return str(self.reason)
+        return self.reason or self.text
 
 
 class HomeserverRefusal(RegistrationError):

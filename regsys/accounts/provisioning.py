@@ -123,7 +123,7 @@ class ProvisionedDevices:
         login, job = await self.devices.register_with(user_id, device, job_of)
         if job is None:
             # A worker's call that is sent again: the first may have been cut off before this.
-            await self.provisioner.device(user_id, login.device_id, None, await self._made(user_id))
+            await self.finish(user_id, login.device_id)
             return login
         try:
             await self._provision(job.job_id, job.payload)
@@ -131,6 +131,12 @@ class ProvisionedDevices:
             self.start_jobs((job,))
             raise
         return login
+
+    async def finish(self, user_id: UserID, device_id: str) -> None:
+        """Go on with a login that an earlier call has written, unless the homeserver knows it."""
+        waiting = await self.pending.pending(user_id, device_id)
+        if waiting is not None:
+            await self._provision(waiting.job_id, waiting.payload)
 
     async def run(self, job: Job) -> None:
         """The handler of PROVISION_DEVICE jobs."""

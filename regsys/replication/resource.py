@@ -41,7 +41,8 @@ class MasterCalls:
 
     ``count_and_register`` makes an account that no worker has counted or planned jobs for: the
     address it counts for is its second argument. ``terms`` and ``issue`` are those of Logins.
-    ``approved``: whether an account is that a worker says nothing about.
+    ``approved``: whether an account is that a worker says nothing about. ``finish_device`` goes on
+    with a login that an earlier try of a call has written; None if there is nothing to go on with.
     """
 
     secret: Secret
@@ -53,6 +54,7 @@ class MasterCalls:
     approved: bool
     calls: Calls
     clock: IReactorTime
+    finish_device: Optional[Callable[[UserID, str], Awaitable[None]]] = None
 
     def endpoint(self) -> Endpoint:
         paths = tuple(f"{wire.PREFIX}/{name}/{{user_id}}/{{call_id}}" for name in wire.NAMES)
@@ -127,6 +129,8 @@ class MasterCalls:
         request, is_guest = wire.parse_device_body(body)
         earlier = await self.calls.find(call)
         if earlier is not None and earlier.terms is not None:
+            if self.finish_device is not None:
+                await self.finish_device(user_id, earlier.terms.device_id)
             return wire.login_answer(self.issue(user_id, earlier.terms, wire.key_of(call)))
         login = self.issue(user_id, self.terms(request, is_guest), wire.key_of(call))
         device = attr.evolve(NewDevice.from_request(request, login), call=call)

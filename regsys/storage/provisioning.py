@@ -29,8 +29,8 @@ ACCOUNT = ""
 
 
 @attr.frozen(kw_only=True)
-class PendingAccount:
-    """An account that is not provisioned yet: the job that goes on with it."""
+class Pending:
+    """The job that goes on with an account or a device that the homeserver does not know yet."""
 
     job_id: str
     payload: Mapping[str, Any] = attr.field(repr=False)
@@ -86,10 +86,10 @@ class KnownLogins(devices.DeviceStore):
 class ProvisioningStore:
     db: Database
 
-    async def pending(self, user_id: UserID) -> Optional[PendingAccount]:
-        """The account if it is not provisioned yet, else None. UserNotFound if there is none: it
-        was undone."""
-        return await self.db.autocommit("pending_account", _pending, user_id)
+    async def pending(self, user_id: UserID, device_id: str = ACCOUNT) -> Optional[Pending]:
+        """What goes on with the account, or with this device of it; None if the homeserver knows
+        it. UserNotFound if there is no such account: it was undone."""
+        return await self.db.autocommit("pending", _pending, user_id, device_id)
 
     async def somebody(self) -> Optional[UserID]:
         """The latest user whom the homeserver knows; None if there is none. It looks at all users:
@@ -111,18 +111,18 @@ class ProvisioningStore:
         await self.db.transaction("device_known", _take, user_id, device_id, job_id)
 
 
-def _pending(txn: Transaction, user_id: UserID) -> Optional[PendingAccount]:
+def _pending(txn: Transaction, user_id: UserID, device_id: str) -> Optional[Pending]:
     row = txn.one(
         "SELECT p.job_id, j.payload FROM users u LEFT JOIN provisioning p"
         " ON p.user_id = u.user_id AND p.device_id = ? LEFT JOIN jobs j ON j.job_id = p.job_id"
         " WHERE u.user_id = ?",
-        (ACCOUNT, str(user_id)),
+        (device_id, str(user_id)),
     )
     if row is None:
         raise UserNotFound()
     if row[0] is None or row[1] is None:
         return None
-    return PendingAccount(job_id=row[0], payload=json.loads(row[1]))
+    return Pending(job_id=row[0], payload=json.loads(row[1]))
 
 
 def _known_user(txn: Transaction) -> Optional[UserID]:

@@ -33,6 +33,11 @@ def endpoint_for_workers(
             approved=not parts.config.registration.requires_approval,
             calls=parts.stores.calls,
             clock=parts.clock,
+            finish_device=(
+                None
+                if parts.delegation is None
+                else parts.delegation.provisioned_devices(parts.delegation.devices).finish
+            ),
         )
         return calls.endpoint()
 

@@ -24,6 +24,7 @@ from regsys.model import Registration, Secret, Threepid, UserID
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process, system
 from regsys.threepids.changes import ThreepidWriter
 from regsys.wiring import embedded
+from regsys.wiring.subsystem import Subsystem
 from tests.doubles.synapse import AS_TOKEN, FORGET, HANG_UP, SECRET, STALL, SynapseDouble, User
 from tests.support import invariants
 from tests.support.case import DUMMY, PASSWORD, SystemCase
@@ -67,8 +68,13 @@ class DelegatedCase(SystemCase):
         """Jobs that have failed, or whose process has died, are run again."""
         self.failed_jobs.flush()
         self.clock.advance(max(61, wait_ms(20) / 1000 * 2))
-        self.wait(self.subsystem.jobs.run_due())
+        self.wait(self.main.jobs.run_due())
         self.settle()
+
+    @property
+    def main(self) -> Subsystem:
+        """The subsystem that makes accounts and runs jobs."""
+        return self.subsystem
 
     def introspect(self, token: str, secret: Optional[str] = SECRET) -> Answer:
         form = f"token={quote(token)}&token_type_hint=access_token"
@@ -217,12 +223,9 @@ class AccountTests(DelegatedCase):
         self.settle()
         there = self.double.users["alice"]
         self.assertEqual((there.emails, self.double.users["old"].emails), (mails[:1], mails[2:]))
-        addresses: Any = self.subsystem.handler._writer.deactivate  # type: ignore[attr-defined]
-        addresses = next(
-            part
-            for part in addresses.__self__.local.deactivation.parts
-            if isinstance(part, ThreepidWriter)
-        )
+        writer: Any = self.main.handler._writer
+        parts = writer.local.deactivation.parts
+        addresses = next(part for part in parts if isinstance(part, ThreepidWriter))
         self.double.faults["provision_user"] = ["500"]
         self.wait(addresses.add(ALICE, Threepid("email", mails[1], 1)))
         self.later()
@@ -364,6 +367,16 @@ class AwayTests(DelegatedCase):
         self.assertNotIn("alice", self.double.users)
         self.assertNothingWaits()
 
+    def test_login(self) -> None:
+        """If it is not known yet, there is no answer, and the token is not valid; a job goes on."""
+        self.register(device_id="PHONE")
+        self.double.faults = {"upsert_device": [HANG_UP, HANG_UP]}
+        self.assertRefused(self.log_in(device_id="DESK"), 503, "M_UNKNOWN")
+        self.assertEqual(self.rows("SELECT device_id FROM provisioning"), [("DESK",)])
+        self.later()
+        self.assertEqual(set(self.devices()), {"PHONE", "DESK"})
+        self.assertNothingWaits()
+
 
 class LoginTests(DelegatedCase):
     def test_login(self) -> None:
@@ -374,16 +387,6 @@ class LoginTests(DelegatedCase):
         self.double.users["alice"].devices["DESK"] = "renamed there"
         self.log_in(device_id="DESK", initial_device_display_name="desk")
         self.assertEqual(dict(self.devices()), {"PHONE": None, "DESK": "renamed there"})
-        self.assertNothingWaits()
-
-    def test_away(self) -> None:
-        """If it is not known yet, there is no answer, and the token is not valid; a job goes on."""
-        self.register(device_id="PHONE")
-        self.double.faults = {"upsert_device": [HANG_UP, HANG_UP]}
-        self.assertRefused(self.log_in(device_id="DESK"), 503, "M_UNKNOWN")
-        self.assertEqual(self.rows("SELECT device_id FROM provisioning"), [("DESK",)])
-        self.later()
-        self.assertEqual(set(self.devices()), {"PHONE", "DESK"})
         self.assertNothingWaits()
 
     def test_olderAccount(self) -> None:

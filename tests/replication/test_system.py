@@ -16,7 +16,12 @@ from regsys.outbound.master import Master
 from regsys.testing import config, memory_process
 from regsys.wiring.process import Process
 from regsys.wiring.subsystem import Subsystem
-from tests.accounts import test_contradictions, test_deactivation, test_followers
+from tests.accounts import (
+    test_contradictions,
+    test_deactivation,
+    test_delegation,
+    test_followers,
+)
 from tests.appservices import test_logins, test_requests
 from tests.client_api import (
     test_signup,
@@ -49,6 +54,10 @@ class RemoteSystem(_SystemCase):
     the worker's calls."""
 
     asked = 0
+
+    @property
+    def main(self) -> Subsystem:
+        return self.master
 
     def built(self, chosen: Config, process: Process, **given: Any) -> Subsystem:
         main = attr.evolve(chosen, replication_secret=WORKER.secret)
@@ -134,6 +143,26 @@ class WorkerTests(RemoteSystem, SystemCase):
         self.assertEqual(len(self.subsystem.for_workers), 0)
 
 
+class DelegationTests(RemoteSystem, test_delegation.DelegatedCase):
+    def test_repeated(self) -> None:
+        """A worker's call that its master could not finish is sent again, and goes on where it
+        stood."""
+        self.register()
+        self.double.faults = {"upsert_device": ["hang-up", "hang-up"]}
+        login = {"type": "m.login.password", "user": "alice", "password": "correct horse"}
+        body = {**login, "device_id": "DESK", "initial_device_display_name": "desk"}
+        answering = self.client.start("POST", "/_matrix/client/v3/login", body)
+        self.settle()
+        self.assertNoResult(answering)
+        self.failed_jobs.flush()
+        self.clock.advance(1)
+        answer = self.client.answer(answering)
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual(self.devices()["DESK"], "desk")
+        self.assertTrue(self.is_active(answer.json["access_token"]))
+        self.assertNothingWaits()
+
+
 class WiringTests(SystemCase):
     def test_wrongConfiguration(self) -> None:
         """A worker's configuration makes no main process, and the other way round."""
@@ -180,6 +209,9 @@ SUITES: Sequence[type[SystemCase]] = (
     test_deactivation.OwnTests,
     test_contradictions.OwnTests,
     test_followers.EveryAccountTests,
+    test_delegation.AccountTests,
+    test_delegation.LoginTests,
+    test_delegation.IntrospectionTests,
 )
 for suite in SUITES:
     name = f"Remote_{suite.__module__.rpartition('.')[2]}_{suite.__name__}"
