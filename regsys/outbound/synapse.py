@@ -25,7 +25,7 @@ from regsys.errors import (
     UsernameReserved,
 )
 from regsys.model import Secret, UserID
-from regsys.outbound.http import Answer, HTTPClient, NoAnswer
+from regsys.outbound.http import Answer, HTTPClient, KeptConnections, NoAnswer
 
 # One call. A client waits for several, and must have its answer within ten seconds.
 ASK_S = 5.0
@@ -39,16 +39,24 @@ log = Logger()
 @attr.define(eq=False, kw_only=True)
 class Synapse:
     """Each call has a deadline of ASK_S, or of what its request has left. What is not an answer
-    that the method documents is HomeserverUnavailable, logged at most once in LOG_EVERY_S."""
+    that the method documents is HomeserverUnavailable, logged at most once in LOG_EVERY_S.
+    ``keeps_connections``: one that was kept may be closed there just when it is used, so a request
+    that loses its connection is sent once more: each is idempotent."""
 
     config: DelegationConfig
     http: HTTPClient
+    keeps_connections: bool = False
     _logged_s: Optional[float] = attr.field(default=None, init=False)
 
     @classmethod
-    def from_config(cls, config: DelegationConfig, http: HTTPClient) -> Synapse:
-        """With places of its own: no other server that stalls can take them."""
-        return cls(config=config, http=http.apart())
+    def from_config(
+        cls, config: DelegationConfig, http: HTTPClient, kept: Optional[KeptConnections] = None
+    ) -> Synapse:
+        """By ``kept``; if that is None, by ``http``, with places of its own: no other server that
+        stalls can take them."""
+        if kept is None:
+            return cls(config=config, http=http.apart())
+        return cls(config=config, http=kept.http, keeps_connections=True)
 
     # --- Users -----------------------------------------------------------------------------
 
@@ -182,17 +190,31 @@ class Synapse:
         self, method: str, path: str, token: str, body: Optional[Mapping[str, Any]] = None
     ) -> Answer:
         """Its answer to one request, of whatever status."""
-        url, headers = f"{self.config.url}{path}", {"Authorization": f"Bearer {token}"}
         seconds = deadlines.seconds_for(ASK_S, self.http.clock.seconds())
-        if body is None:
-            sending = self.http.get(url, {}, headers)
-        else:
-            sending = self.http.send_json(method, url, body, headers)
+        sending = self._send(method, path, token, body)
         asking: Deferred[Answer] = Deferred.fromCoroutine(sending)
         try:
             return await asking.addTimeout(seconds, self.http.clock, _too_slow)
         except NoAnswer as reason:
             raise self.unavailable(_name(path), str(reason)) from None
+
+    async def _send(
+        self, method: str, path: str, token: str, body: Optional[Mapping[str, Any]]
+    ) -> Answer:
+        try:
+            return await self._send_once(method, path, token, body)
+        except NoAnswer:
+            if not self.keeps_connections:
+                raise
+            return await self._send_once(method, path, token, body)
+
+    async def _send_once(
+        self, method: str, path: str, token: str, body: Optional[Mapping[str, Any]]
+    ) -> Answer:
+        url, headers = f"{self.config.url}{path}", {"Authorization": f"Bearer {token}"}
+        if body is None:
+            return await self.http.get(url, {}, headers)
+        return await self.http.send_json(method, url, body, headers)
 
     def json_object(self, call: str, answer: Answer) -> Mapping[str, Any]:
         """The answer's JSON object."""

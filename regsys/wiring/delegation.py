@@ -75,7 +75,7 @@ class Delegation:
         if config.delegation is None:
             return None
         database = process.database
-        synapse = Synapse.from_config(config.delegation, process.http)
+        synapse = Synapse.from_config(config.delegation, process.http, process.homeserver)
         tokens = InternalTokens(secret=process.macaroon_secret, clock=clock)
 
         def token_of(user_id: UserID) -> Any:

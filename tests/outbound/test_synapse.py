@@ -258,6 +258,17 @@ class DoubleTests(SynapseContract, SynapseCase):
     async def emails(self, user_id: UserID) -> Any:
         return self.double.users[user_id.localpart].emails
 
+    async def test_lostConnection(self) -> None:
+        """A connection that was kept may be closed just when it is used: then the request is sent
+        once more, and not again."""
+        self.synapse = attr.evolve(self.synapse, keeps_connections=True)
+        for faults, is_made in ((["hang-up"], True), (["forget"], False)):
+            self.double.faults["provision_user"] = faults
+            self.assertEqual(await self.synapse.provision_user(self.user()), is_made)
+        self.double.faults["provision_user"] = ["hang-up", "hang-up"]
+        with self.assertRaises(HomeserverUnavailable):
+            await self.synapse.provision_user(self.user())
+
     async def test_noAnswer(self) -> None:
         """Whatever is no answer is one error, for the operator; no text has the secret in it."""
         for fault in ("hang-up", *INSTEAD):
