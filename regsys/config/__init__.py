@@ -29,6 +29,7 @@ from regsys.config.files import Merged, expanded, load_yaml
 from regsys.config.homeserver import (
     DelegationConfig,
     HomeserverConfig,
+    check_schema,
     read_delegation,
     read_homeserver,
 )
@@ -267,6 +268,8 @@ def read(reader: Reader) -> Config:
         unused=(),
         warnings=(),
     )
+    if delegation is not None:
+        check_schema(reader, database)
     check_guards(reader)
     check_registration(reader, registration, tokens, threepids)
     check_shared_limits(reader, config.database, config.limits, config.redis)

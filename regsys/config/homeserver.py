@@ -7,6 +7,7 @@ from typing import Optional
 
 import attr
 
+from regsys.config.database import DatabaseConfig
 from regsys.config.values import Reader, is_given, is_on, is_url
 from regsys.model import Secret
 
@@ -91,6 +92,24 @@ def read_delegation(reader: Reader) -> Optional[DelegationConfig]:
     if url is None or secret is None:
         return None
     return DelegationConfig(url=url.rstrip("/"), secret=secret, endpoint=endpoint)
+
+
+def check_schema(reader: Reader, database: DatabaseConfig) -> None:
+    """A problem if the homeserver, which connects by the same role, would find our tables first."""
+    section = reader.section("regsys")
+    role = reader.peek("database.args.user")
+    if (
+        database.engine == "postgres"
+        and role == database.schema
+        and not reader.peek("regsys.database")
+    ):
+        section.problem(
+            "database_schema",
+            "the name of the role by which the homeserver connects, which looks for tables there"
+            " first, and would take ours for its own",
+            "write another name",
+            database.schema,
+        )
 
 
 def _warn_of_closed_doors(reader: Reader) -> None:

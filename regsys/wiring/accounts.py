@@ -34,6 +34,7 @@ def names(parts: Parts, stores: AccountStores) -> Usernames:
         auth=stores.auth,
         clock=parts.clock,
         exists_elsewhere=stores.exists_elsewhere,
+        decided_elsewhere=parts.delegation is not None,
         number_prefix="" if parts.delegation is None else NUMBER_PREFIX,
     )
 

@@ -107,6 +107,19 @@ class AccountTests(DelegatedCase):
         self.settle()
         self.assertNothingWaits()
 
+    def test_dialogue(self) -> None:
+        """A dialogue asks once whether its name is free, unless it asks for another."""
+        body = {"username": "alice", "password": PASSWORD}
+        auth = {**DUMMY, "session": self.challenge(**body)["session"]}
+        self.clock.advance(0)
+        self.assertEqual(self.client.register(**body, auth=auth).status, 200)
+        self.assertEqual(self.double.called("is_localpart_available"), 1)
+        auth = {**DUMMY, "session": self.challenge(**{**body, "username": "bob"})["session"]}
+        self.double.users["carol"] = User()
+        answer = self.client.register(**{**body, "username": "carol"}, auth=auth)
+        self.assertRefused(answer, 400, "M_USER_IN_USE")
+        self.assertEqual(self.double.called("is_localpart_available"), 3)
+
     def test_withoutLogin(self) -> None:
         self.register(inhibit_login=True)
         self.assertEqual(self.devices(), {})
@@ -287,13 +300,12 @@ class AwayTests(DelegatedCase):
         Retry-After and no valid token; its next request goes on, with the same account and
         device."""
         for number, (call, fault) in enumerate(
-            (call, fault) for call in self.CALLS for fault in (FORGET, HANG_UP, "500", "502")
+            (call, fault) for call in self.CALLS[1:] for fault in (FORGET, HANG_UP, "500", "502")
         ):
             name = f"user{number}"
             body = self.begin(name)
             # The job that goes on is tried at once.
-            job = [] if call == "is_localpart_available" else [fault]
-            self.double.faults = {call: [fault, *job]}
+            self.double.faults = {call: [fault, fault]}
             answer = self.client.register(**body)
             self.assertRefused(answer, 503, "M_UNKNOWN", (call, fault))
             self.assertIn("retry-after", answer.headers)

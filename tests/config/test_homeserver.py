@@ -111,6 +111,18 @@ class DelegationTests(ConfigCase):
         guests = self.parse({**self.options(), "allow_guest_access": True})
         self.assertFalse(guests.registration.allow_guest_access)
 
+    def test_schema(self) -> None:
+        """A role of our schema's name would show the homeserver our tables instead of its own."""
+        for role, schema in (("regsys", None), ("x", "x"), ("x", None)):
+            more: dict[str, Any] = {} if schema is None else {"database_schema": schema}
+            database = {"name": "psycopg2", "args": {"user": role, "dbname": "x"}}
+            options = {**self.options(), "database": database}
+            options["regsys"] = {**options["regsys"], **more}
+            if role in ("regsys", schema):
+                self.assertProblem(options, "regsys.database_schema: the name of the role")
+                options["regsys"]["database"] = {"name": "sqlite3", "args": {"database": "a.db"}}
+            self.assertIsNotNone(self.parse(options).delegation)
+
     def test_bridges(self) -> None:
         """Application services cannot log users in, as the homeserver refuses it, too."""
         file = self.file(
