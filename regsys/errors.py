@@ -138,6 +138,28 @@ class Unavailable(RegistrationError):
         super().__init__(text, retry_after_ms=retry_after_ms)
 
 
+class HomeserverUnavailable(Unavailable):
+    """The homeserver whose auth service this is did not answer, or not as it should. ``reason``
+    says how; as the text of the exception it is what the log says of a job."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason or self.text
+
+
+class HomeserverRefusal(RegistrationError):
+    """The homeserver whose auth service this is has refused a request that was passed on to it,
+    with this status, errcode and text."""
+
+    def __init__(self, status: int, errcode: str, text: Optional[str]) -> None:
+        super().__init__(text)
+        self.status = status
+        self.errcode = errcode
+
+
 # --- Tokens, logins and user-interactive authentication ---------------------------------------
 
 

@@ -55,7 +55,13 @@ class DocumentTests(SynchronousTestCase):
         """docs/http-api.md has every path that is served."""
         text = (ROOT / "docs/http-api.md").read_text()
         subsystem = standalone(
-            self, regsys={"introspection_secret": "x" * 20, "policies": {"rules": RULES}}
+            self,
+            matrix_authentication_service={"enabled": True, "secret": "x"},
+            regsys={
+                "introspection_secret": "x" * 20,
+                "policies": {"rules": RULES},
+                "homeserver": {"url": "http://hs.example", "delegated": True},
+            },
         )
         subsystem = subsystem.having(exposition(subsystem.process.metrics.registry))
         for endpoint in subsystem._endpoints.values():

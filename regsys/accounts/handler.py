@@ -71,6 +71,7 @@ class RegistrationHandler:
         early: bool = False,
         key: Optional[str] = None,
         guest_id: Union[UserID, str, None] = None,
+        asked_before: bool = False,
     ) -> Optional[UserID]:
         """Raise the first refusal of a name (contract B1), if any. Returns the guest who is to
         become a user, or None.
@@ -79,7 +80,8 @@ class RegistrationHandler:
         ``early``: the request does not complete a registration, so that with
         ``inhibit_user_in_use_error`` a taken name passes. ``key``: the registration's; a name that
         it has taken itself passes. ``guest_id``: a guest whose access token was checked earlier,
-        and is not needed again.
+        and is not needed again. ``asked_before``: this name was checked in an earlier request of
+        the same registration.
         """
         check_type("localpart", localpart, str)
         _check_secret("guest_access_token", guest_access_token)
@@ -90,6 +92,7 @@ class RegistrationHandler:
             early=early,
             key=key,
             guest_id=None if guest_id is None else UserID.of(guest_id),
+            asked_before=asked_before,
         )
 
     def check_user_id_not_appservice_exclusive(

@@ -40,17 +40,21 @@ class DirectoryNotice:
     """Tells the user directory of every new profile (contract B2.7).
 
     ``shown``: newcomers may be found there (``show_users_in_user_directory``). Unless
-    ``of_ghosts``, it is not told of users in application services' exclusive namespaces. A job that
-    runs late does not tell of a user whom ``users`` knows to be deactivated.
+    ``of_ghosts``, it is not told of users in application services' exclusive namespaces. With
+    ``knows_localparts`` it has every account already, with its localpart as display name. A job
+    that runs late does not tell of a user whom ``users`` knows to be deactivated.
     """
 
     directory: IUserDirectory
     shown: bool = True
     of_ghosts: bool = True
     users: Optional[IUserLookup] = None
+    knows_localparts: bool = False
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
         if new.display_name is None or not (self.of_ghosts or new.appservice_id is None):
+            return ()
+        if self.knows_localparts and self.shown and new.display_name == new.user_id.localpart:
             return ()
         payload = {"user_id": str(new.user_id), "display_name": new.display_name}
         return (NewJob(kind=TELL_DIRECTORY, payload=payload),)

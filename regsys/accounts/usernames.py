@@ -48,7 +48,9 @@ def ascii_lower(name: str) -> str:
 class Usernames:
     """The rules of names, asked in this order: grammar, reservations, length, who has it (B1).
     ``exists_elsewhere``: whether a homeserver beside us has an account of this user ID, or
-    Unavailable; None if there is no such homeserver."""
+    Unavailable; None if there is no such homeserver. ``number_prefix``: what generated names begin
+    with, before their number. ``decided_elsewhere``: the account is made there before its client is
+    answered, so that asking once in a registration is enough."""
 
     server_name: str
     config: RegistrationConfig
@@ -57,6 +59,8 @@ class Usernames:
     auth: IAuth
     clock: IReactorTime
     exists_elsewhere: Optional[Callable[[UserID], Awaitable[bool]]] = None
+    number_prefix: str = ""
+    decided_elsewhere: bool = False
     # The services that the log has named already.
     _logged: set[str] = attr.field(init=False, factory=set, repr=False)
     _gave_up_s: Optional[float] = attr.field(init=False, default=None, repr=False)
@@ -71,6 +75,7 @@ class Usernames:
         key: Optional[str] = None,
         takes_over: bool = False,
         guest_id: Optional[UserID] = None,
+        asked_before: bool = False,
     ) -> Optional[UserID]:
         """Raise the first refusal of a name (contract B1), if any.
 
@@ -81,6 +86,7 @@ class Usernames:
         administrator says that the account of this name at a homeserver beside us belongs to the
         same person. ``guest_id``: a guest whose access token was checked earlier, and is not needed
         again. Whether it still is a guest is decided in the account's transaction.
+        ``asked_before``: the name was free in an earlier request of the same registration.
 
         Returns the guest who is being upgraded, or None.
         """
@@ -92,7 +98,12 @@ class Usernames:
                 user_id, guest_access_token, assigned_user_id, silent, checked_guest
             )
             # Last, because it costs the most. A guest's own account is known to be ours.
-            if guest is None and assigned_user_id is None and not (silent or takes_over):
+            asked_before = asked_before and self.decided_elsewhere
+            if (
+                guest is None
+                and assigned_user_id is None
+                and not (silent or takes_over or asked_before)
+            ):
                 await self.check_elsewhere(user_id)
             return guest
         except (UsernameTaken, UnknownToken):
@@ -154,9 +165,9 @@ class Usernames:
             raise AllNamesReserved()
         asked = 0
         for step in range(STEPS):
-            localpart = str(await self.accounts.next_number())
+            localpart = f"{self.number_prefix}{await self.accounts.next_number()}"
             if self._is_reserved(localpart):
-                if step == 0 and all(map(self._is_reserved, NUMBERS)):
+                if step == 0 and all(self._is_reserved(self.number_prefix + n) for n in NUMBERS):
                     break
             elif not await self.accounts.is_taken(localpart):
                 user_id = UserID(localpart, self.server_name)

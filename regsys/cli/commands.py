@@ -37,7 +37,7 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
     from regsys.cli.demo import introduction, server
 
     checks.before_start(config)
-    place = f"regsys: accounts are kept in {_place(config)}\n{NO_HOMESERVER}"
+    place = f"regsys: accounts are kept in {_place(config)}\n{_used_by(config)}"
     text = place if arguments.config else f"{introduction(config)}\n{place}"
     if arguments.processes > 1:
         return processes.serve(config, arguments.processes, text)
@@ -176,6 +176,16 @@ def _ask_password() -> str:
         return sys.stdin.readline().rstrip("\n")
     password = getpass.getpass("Password: ")
     return password if getpass.getpass("Again: ") == password else ""
+
+
+def _used_by(config: Config) -> str:
+    """Who can use the accounts."""
+    if config.delegation is None:
+        return NO_HOMESERVER
+    return (
+        f"regsys: it is the auth service of the homeserver at {config.delegation.url}, where its"
+        " accounts work\n  (docs/synapse.md)"
+    )
 
 
 def _place(config: Config) -> str:

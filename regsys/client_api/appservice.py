@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Awaitable, Callable, Mapping, Optional, Sequence
 
 import attr
 
@@ -17,6 +17,7 @@ from regsys.errors import (
     Forbidden,
     InvalidUsername,
     MissingParam,
+    MissingToken,
     UnknownDevice,
     UsernameReserved,
     UserNotFound,
@@ -42,7 +43,9 @@ class AppserviceRequests:
 
     If ``users`` is None, accounts cannot be looked up, and logins are refused. If ``devices`` is
     None, /whoami ignores the device that a service names. ``may_set_password``: a service may give
-    an account a password, a display name and the addresses of its ``auth_result``.
+    an account a password, a display name and the addresses of its ``auth_result``. If
+    ``homeserver_registers`` is not None, it passes registrations on to the homeserver, which alone
+    makes and keeps the users of its application services.
     """
 
     handler: RegistrationHandler
@@ -53,6 +56,7 @@ class AppserviceRequests:
     devices: Optional[DeviceStore]
     blocking: IBlocking
     may_set_password: bool
+    homeserver_registers: Optional[Callable[[Mapping[str, Any], Secret], Awaitable[UserID]]] = None
 
     def types(self) -> tuple[str, ...]:
         """The login types on offer; none if no service may log its users in."""
@@ -61,6 +65,10 @@ class AppserviceRequests:
 
     async def register(self, body: Mapping[str, Any], as_token: Optional[Secret]) -> Created:
         """Create the account; the name is not lower-cased (B16.7)."""
+        if self.homeserver_registers is not None:
+            if as_token is None:
+                raise MissingToken()
+            return Created(user_id=await self.homeserver_registers(body, as_token))
         device = parse_login_request(body)
         password = display_name = None
         threepids: Sequence[Threepid] = ()

@@ -68,7 +68,8 @@ class Registered:
 
 @attr.frozen(kw_only=True)
 class _Turn:
-    """A request with its session, which an earlier request has stored if ``is_stored``."""
+    """A request with its session, which an earlier request has stored if ``is_stored``.
+    ``known_name``: the user name that an earlier request asked for, and that was checked then."""
 
     request: SignupRequest
     wanted: RegisterRequest
@@ -76,6 +77,7 @@ class _Turn:
     auth: Auth
     session: UIASession
     is_stored: bool
+    known_name: Optional[str] = None
 
 
 @attr.frozen(kw_only=True)
@@ -127,6 +129,7 @@ class Signup:
             )
         async with self.uia.turn(auth.session_id, request.gone):
             session = await self.uia.find(auth.session_id, METHOD, request.uri)
+            known_name = _localpart(session)
             if not wanted.empty:
                 session = attr.evolve(session, params=wanted.session_params)
             return await self._dialogue(
@@ -137,6 +140,7 @@ class Signup:
                     auth=auth,
                     session=self.hashes.with_password_id(session, password),
                     is_stored=True,
+                    known_name=known_name,
                 )
             )
 
@@ -216,6 +220,7 @@ class Signup:
                 # Another process may have finished this session since it was looked up.
                 key=session.session_id if turn.is_stored else None,
                 guest_id=session.guest_id,
+                asked_before=localpart == turn.known_name,
             )
         if token is not None:
             raise MissingParam("'username' must name the guest who is to become a user.")

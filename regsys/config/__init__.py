@@ -26,7 +26,13 @@ from regsys.config.database import DatabaseConfig, read_database
 from regsys.config.email import EmailConfig, read_email
 from regsys.config.email_domains import EmailDomainsConfig, read_email_domains
 from regsys.config.files import Merged, expanded, load_yaml
-from regsys.config.homeserver import HomeserverConfig, read_homeserver
+from regsys.config.homeserver import (
+    DelegationConfig,
+    HomeserverConfig,
+    check_schema,
+    read_delegation,
+    read_homeserver,
+)
 from regsys.config.identity_servers import IdentityServersConfig, read_identity_servers
 from regsys.config.limits import (
     LimitsConfig,
@@ -65,6 +71,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "DatabaseConfig",
+    "DelegationConfig",
     "EmailConfig",
     "EmailDomainsConfig",
     "HomeserverConfig",
@@ -100,7 +107,9 @@ class Config:
     """The whole configuration, one attribute a section.
 
     ``public_baseurl`` ends with a slash. If ``tls`` is None, no listener has TLS. If ``captcha`` is
-    None, there is no captcha. If ``homeserver`` is None, no homeserver runs beside this service.
+    None, there is no captcha. If ``homeserver`` is None, no homeserver runs beside this service as
+    whose application service it acts; if ``delegation`` is None, it is no homeserver's auth
+    service.
     ``trusted_proxies``: addresses and networks as ``ipaddress.ip_network`` takes them. If ``redis``
     is None, Redis is not used. ``proxies``: those that outbound requests go through. If ``worker``
     is None, this is a main process; ``replication_secret`` is what its workers must show, None if
@@ -133,6 +142,7 @@ class Config:
     email_domains: EmailDomainsConfig
     threepids: ThreepidsConfig
     homeserver: Optional[HomeserverConfig]
+    delegation: Optional[DelegationConfig]
     identity_servers: IdentityServersConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig
@@ -196,8 +206,12 @@ def read(reader: Reader) -> Config:
     else:
         listeners = read_listeners(reader, has_secret=replication_secret is not None)
     database = read_database(reader)
-    oauth_only = read_oauth_only(reader)
+    has_auth_service = read_oauth_only(reader)
+    delegation = read_delegation(reader)
+    oauth_only = has_auth_service and delegation is None
     registration = read_registration(reader, oauth_only)
+    if delegation is not None:
+        registration = attr.evolve(registration, allow_guest_access=False)
     tokens = read_tokens(reader)
     trusted_proxies = read_trusted_proxies(reader)
     template_directory = _read_template_directory(reader.section("templates"))
@@ -218,7 +232,7 @@ def read(reader: Reader) -> Config:
         database=database,
         registration=registration,
         appservices=read_appservices(
-            reader, server_name, oauth_only, homeserver.as_token if homeserver else None
+            reader, server_name, has_auth_service, homeserver.as_token if homeserver else None
         ),
         blocking=read_blocking(reader),
         captcha=read_captcha(reader),
@@ -234,6 +248,7 @@ def read(reader: Reader) -> Config:
         email_domains=read_email_domains(reader.section("regsys").section("email_domains")),
         threepids=threepids,
         homeserver=homeserver,
+        delegation=delegation,
         identity_servers=read_identity_servers(reader),
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),
@@ -246,6 +261,8 @@ def read(reader: Reader) -> Config:
         unused=(),
         warnings=(),
     )
+    if delegation is not None:
+        check_schema(reader, database)
     check_guards(reader)
     check_registration(reader, registration, tokens, threepids)
     check_shared_limits(reader, config.database, config.limits, config.redis)

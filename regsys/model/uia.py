@@ -9,6 +9,9 @@ import attr
 from regsys.model.accounts import Outcome
 from regsys.model.identity import Client, UserID
 
+# How long a session lives that makes no account.
+SESSION_LIFETIME_MS = 48 * 3600 * 1000
+
 
 @attr.frozen(kw_only=True)
 class UIASession:

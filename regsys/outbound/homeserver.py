@@ -1,13 +1,14 @@
-"""A homeserver's client-server API, used as one of its application services.
+"""A homeserver's client-server API, used as one of its application services or as its auth service.
 
-The requests are those of the Matrix specification v1.18: the as_token is in the Authorization
-header, and ``?user_id=`` names the user as whom we act.
+The requests are those of the Matrix specification v1.18. For an application service the as_token is
+in the Authorization header, and ``?user_id=`` names the user as whom it acts; an auth service shows
+a token of its own for that user.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, Awaitable, Mapping, Optional, Sequence, TypeVar
+from typing import Any, Awaitable, Callable, Mapping, Optional, Protocol, Sequence, TypeVar
 from urllib.parse import quote, urlencode
 
 import attr
@@ -16,7 +17,7 @@ from twisted.python.failure import Failure
 
 from regsys.config import HomeserverConfig
 from regsys.errors import RoomRefused
-from regsys.model import UserID
+from regsys.model import Secret, UserID
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
 
 # The longest time for a single request: joining a large room is slow.
@@ -57,13 +58,66 @@ class HomeserverSilent(RoomRefused):
     """The homeserver has not answered, not in time, or not with JSON that we can use."""
 
 
+class Access(Protocol):
+    """As what we act. ``creates_users``: users must be created there first. ``secret`` is shown in
+    no log line; None if there is none that lasts."""
+
+    @property
+    def creates_users(self) -> bool: ...
+
+    @property
+    def secret(self) -> Optional[str]: ...
+
+    async def credentials(
+        self, acting: Optional[UserID]
+    ) -> tuple[Optional[Secret], Sequence[tuple[str, str]]]:
+        """The token for a request as this user, and what the query says of it. If ``acting`` is
+        None, it does not matter who asks. Without a token nobody can."""
+
+
+@attr.frozen
+class AppserviceAccess:
+    """As an application service, which the homeserver knows by its ``as_token``."""
+
+    as_token: Secret
+    creates_users: bool = attr.field(default=True, init=False)
+
+    @property
+    def secret(self) -> Optional[str]:
+        return self.as_token.reveal()
+
+    async def credentials(
+        self, acting: Optional[UserID]
+    ) -> tuple[Optional[Secret], Sequence[tuple[str, str]]]:
+        return self.as_token, [("user_id", str(acting))] if acting else []
+
+
+@attr.define(eq=False, kw_only=True)
+class AuthServiceAccess:
+    """As the auth service, which has made the users there. ``anybody``: a user whom the homeserver
+    knows, by whom it is asked what any user may know."""
+
+    token_of: Callable[[UserID], Secret]
+    anybody: Callable[[], Awaitable[Optional[UserID]]]
+    creates_users: bool = attr.field(default=False, init=False)
+    secret: Optional[str] = attr.field(default=None, init=False)
+    _latest: Optional[UserID] = attr.field(default=None, init=False)
+
+    async def credentials(
+        self, acting: Optional[UserID]
+    ) -> tuple[Optional[Secret], Sequence[tuple[str, str]]]:
+        self._latest = acting or self._latest or await self.anybody()
+        return None if self._latest is None else self.token_of(self._latest), ()
+
+
 @attr.define(eq=False, kw_only=True)
 class Homeserver:
     """``server_name``: the homeserver's, and that of our users."""
 
-    config: HomeserverConfig
+    url: str
     server_name: str
     http: HTTPClient
+    access: Access
     _places: DeferredSemaphore = attr.field(
         factory=lambda: DeferredSemaphore(AT_ONCE), init=False, repr=False
     )
@@ -74,9 +128,14 @@ class Homeserver:
     def from_config(
         cls, config: HomeserverConfig, server_name: str, http: HTTPClient
     ) -> Homeserver:
+        """As one of its application services."""
+        return cls.acting_by(AppserviceAccess(config.as_token), config.url, server_name, http)
+
+    @classmethod
+    def acting_by(cls, access: Access, url: str, server_name: str, http: HTTPClient) -> Homeserver:
         """With limits of its own: its requests take none of ``http``'s places."""
         own = attr.evolve(http, deadline_s=DEADLINE_S, body_limit=BODY_LIMIT)
-        return cls(config=config, server_name=server_name, http=own)
+        return cls(url=url, server_name=server_name, http=own, access=access)
 
     async def ask(
         self,
@@ -89,14 +148,15 @@ class Homeserver:
         query: Sequence[tuple[str, str]] = (),
     ) -> Mapping[str, Any]:
         """The JSON object of a 200. ``path``: the segments after ``/_matrix/client``. ``acting``:
-        the user as whom we act; None for the service itself. An error's text then names the user
+        the user as whom we act; None if it does not matter. An error's text then names the user
         ``about`` whom the request is.
 
         Raises HomeserverRefused and HomeserverSilent.
         """
-        pairs = [*query, *([("user_id", str(acting))] if acting else [])]
-        url = "/".join([f"{self.config.url}/_matrix/client", *(quote(part, "") for part in path)])
-        headers = {"Authorization": f"Bearer {self.config.as_token.reveal()}"}
+        token, named = await self.access.credentials(acting)
+        pairs = [*query, *named]
+        url = "/".join([f"{self.url}/_matrix/client", *(quote(part, "") for part in path)])
+        headers = {} if token is None else {"Authorization": f"Bearer {token.reveal()}"}
         request = _plain(f"{method} {'/'.join(path)} for {acting or about or 'the service itself'}")
         await self._places.acquire()
         try:
@@ -109,11 +169,11 @@ class Homeserver:
                 raise self._refusal(request, answer)
             content = answer.json()
         except NoAnswer as reason:
-            raise HomeserverSilent(f"{self.config.url}: {request}: {reason}") from None
+            raise HomeserverSilent(f"{self.url}: {request}: {reason}") from None
         finally:
             self._places.release()
         if not isinstance(content, dict):
-            raise HomeserverSilent(f"{self.config.url}: {request}: the answer is no object")
+            raise HomeserverSilent(f"{self.url}: {request}: the answer is no object")
         return content
 
     async def act(
@@ -134,16 +194,18 @@ class Homeserver:
         included. After the deadline it is cancelled: HomeserverSilent."""
 
         def too_slow(result: object, timeout: float) -> Failure:
-            return Failure(HomeserverSilent(f"{self.config.url}: no answer in {timeout:g} s"))
+            return Failure(HomeserverSilent(f"{self.url}: no answer in {timeout:g} s"))
 
         begun: Any = asked
         asking: Deferred[_T] = Deferred.fromCoroutine(begun)
         return await asking.addTimeout(seconds, self.http.clock, too_slow)
 
     async def introduce(self, user_id: UserID) -> None:
-        """Create the account there, unless an earlier job has: there was none before the name was
-        given out here. One request at a time for each user, as the jobs of a new account begin
-        together."""
+        """Create the account there, unless that is done: by an earlier job (there was none before
+        the name was given out here), or by us as the auth service. One request at a time for each
+        user, as the jobs of a new account begin together."""
+        if not self.access.creates_users:
+            return
         lock = self._turns.setdefault(user_id, DeferredLock())
         await lock.acquire()
         try:
@@ -178,14 +240,15 @@ class Homeserver:
         errcode, text = (self._loggable(fields.get(name)) for name in ("errcode", "error"))
         what = " ".join(str(part) for part in (answer.status, errcode, text) if part)
         mend = _MEND.get(errcode)
-        sentence = f"{self.config.url}: {request}: {what}{f' — {mend}' if mend else ''}"
+        sentence = f"{self.url}: {request}: {what}{f' — {mend}' if mend else ''}"
         return HomeserverRefused(sentence, answer.status, errcode)
 
     def _loggable(self, text: object) -> Optional[str]:
         """The homeserver's text, for the log; None if it is not printable, or has our token."""
         if not isinstance(text, str) or not text.isprintable() or len(text) > MAX_TEXT:
             return None
-        return None if self.config.as_token.reveal() in text else text
+        secret = self.access.secret
+        return None if secret is not None and secret in text else text
 
 
 def _plain(text: str) -> str:

@@ -47,7 +47,7 @@ class HomeserverAccounts:
         except RoomRefused as silence:
             raise self._unavailable(str(silence)) from None
         if answer.get("user_id") != str(user_id):
-            raise self._unavailable(f"{self.homeserver.config.url}: it is not asked as {user_id}")
+            raise self._unavailable(f"{self.homeserver.url}: it is not asked as {user_id}")
         return True
 
     def _unavailable(self, reason: str) -> Unavailable:

@@ -1,4 +1,5 @@
-"""Profiles on the homeserver beside us, which put new users into its user directory."""
+"""Profiles on the homeserver beside us, or whose auth service we are, which put new users into its
+user directory."""
 
 from __future__ import annotations
 
@@ -10,11 +11,42 @@ from zope.interface import implementer
 from regsys.interfaces import IUserDirectory
 from regsys.model import UserID
 from regsys.outbound.homeserver import Homeserver, HomeserverRefused
+from regsys.outbound.synapse import Synapse
 
 # Well below the job's lease, see ``homeserver_rooms.STEPS_S``.
 DEADLINE_S = 30.0
 # The account data that keeps a user out of the user directory (contract B12.2).
 HIDE = "im.vector.hide_profile"
+
+
+async def hide(homeserver: Homeserver, user_id: UserID) -> None:
+    where = ("v3", "user", str(user_id), "account_data", HIDE)
+    await homeserver.act(user_id, "PUT", where, {"hide_profile": True})
+
+
+@implementer(IUserDirectory)
+@attr.frozen(kw_only=True)
+class SynapseDirectory:
+    """The profiles of a Synapse whose auth service we are: it makes each with the account, by the
+    localpart, and lets us change the display name whoever may change their own."""
+
+    homeserver: Homeserver
+    synapse: Synapse
+
+    async def profile_created(
+        self, user_id: UserID, display_name: Optional[str], hidden: bool
+    ) -> None:
+        await self.homeserver.within(DEADLINE_S, self._change(user_id, display_name, hidden))
+
+    async def _change(self, user_id: UserID, display_name: Optional[str], hidden: bool) -> None:
+        if hidden:
+            await hide(self.homeserver, user_id)
+        if display_name in (None, user_id.localpart):
+            return
+        there = await self.synapse.query_user(user_id)
+        # Any other name has been chosen by the user since.
+        if there is not None and there.get("display_name") in (None, "", user_id.localpart):
+            await self.synapse.set_displayname(user_id, str(display_name))
 
 
 @implementer(IUserDirectory)
@@ -33,8 +65,7 @@ class HomeserverDirectory:
         await self.homeserver.introduce(user_id)
         if hidden:
             # Before the display name, by which the user could be found.
-            where = ("v3", "user", str(user_id), "account_data", HIDE)
-            await self.homeserver.act(user_id, "PUT", where, {"hide_profile": True})
+            await hide(self.homeserver, user_id)
         if display_name is None:
             return
         path = ("v3", "profile", str(user_id), "displayname")

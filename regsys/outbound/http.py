@@ -17,7 +17,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IHostnameResolver, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
@@ -34,6 +34,9 @@ DEADLINE_S = 10.0
 BODY_LIMIT = 64 * 1024
 # A host that stalls must not eat up our sockets, however many people wait for it.
 AT_ONCE = 100
+# Of connections that are kept: servers close them after a minute or more without a request.
+CONNECT_S = 2.0
+IDLE_S = 30
 _NONE: Mapping[str, str] = {}
 # Names with their values; as pairs where a name comes more than once.
 Query = Union[Mapping[str, str], Sequence[tuple[str, str]]]
@@ -198,6 +201,26 @@ class HTTPClient:
             **sent,
         )
         return Answer(response.code, await _read(response, self.body_limit))
+
+
+@attr.frozen
+class KeptConnections:
+    """A client that keeps its connections, for one server that is asked all the time. It uses no
+    proxy, and counts no bytes before a body: it is for addresses from the configuration."""
+
+    http: HTTPClient
+    pool: HTTPConnectionPool
+
+    @classmethod
+    def on(cls, reactor: Any) -> KeptConnections:
+        pool = HTTPConnectionPool(reactor)
+        pool.maxPersistentPerHost, pool.cachedConnectionTimeout = AT_ONCE, IDLE_S
+        agent: Any = Agent(reactor, connectTimeout=CONNECT_S, pool=pool)
+        return cls(HTTPClient.over(agent, reactor), pool)
+
+    async def close(self) -> None:
+        """Close the connections that are not in use."""
+        await self.pool.closeCachedConnections()
 
 
 def _too_slow(result: object, seconds: float) -> Failure:

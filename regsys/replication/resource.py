@@ -42,7 +42,8 @@ class MasterCalls:
     ``count_and_register`` makes an account that no worker has counted or planned jobs for: the
     address it counts for is its second argument. ``terms`` and ``issue`` are those of Logins.
     ``approved``: whether an account is that a worker says nothing about. ``look_for_jobs`` looks
-    for jobs of these kinds that workers have left.
+    for jobs of these kinds that workers have left. ``finish_device`` goes on with a login that an
+    earlier try of a call has written; None if there is nothing to go on with.
     """
 
     secret: Secret
@@ -55,6 +56,7 @@ class MasterCalls:
     look_for_jobs: Callable[[Collection[str]], None]
     calls: Calls
     clock: IReactorTime
+    finish_device: Optional[Callable[[UserID, str], Awaitable[None]]] = None
 
     def endpoint(self) -> Endpoint:
         paths = tuple(f"{wire.PREFIX}/{name}/{{user_id}}/{{call_id}}" for name in wire.NAMES)
@@ -135,6 +137,8 @@ class MasterCalls:
         request, is_guest, fingerprint = wire.parse_device_body(body)
         earlier = await self.calls.find(call)
         if earlier is not None and earlier.terms is not None:
+            if self.finish_device is not None:
+                await self.finish_device(user_id, earlier.terms.device_id)
             return wire.login_answer(self.issue(user_id, earlier.terms, wire.key_of(call)))
         login = self.issue(user_id, self.terms(request, is_guest), wire.key_of(call))
         device = attr.evolve(

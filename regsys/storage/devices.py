@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Callable, Optional, Protocol, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -15,8 +15,9 @@ from regsys.interfaces.internal import IExpiring
 from regsys.model import Login, LoginTerms, NewDevice, UserID
 from regsys.model.accounts import password_fingerprint
 from regsys.model.devices import Device, StoredLogin, WhichDevices
+from regsys.model.jobs import NewJob
 from regsys.model.token_text import token_hash
-from regsys.storage import replication_calls, sessions
+from regsys.storage import jobs, replication_calls, sessions
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
 from regsys.storage.which_devices import condition
@@ -25,15 +26,32 @@ from regsys.storage.which_devices import condition
 # token is answered with a soft logout, since its device still exists. A pair that has only expired
 # is kept as long as its device.
 SPENT_KEPT_MS = 24 * 3600 * 1000
+# Makes the job that tells a homeserver of a device; whether it is new is the argument.
+JobOfDevice = Callable[[bool], NewJob]
 
 
-def put(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
+class EndedLogins(Protocol):
+    """Tells a homeserver that devices are no longer logged in: the job is written with their
+    removal, and the one who has asked for that waits until it is done, or has failed once."""
+
+    def job(self, user_id: UserID, device_ids: Sequence[str], erase: bool = False) -> NewJob: ...
+
+    def now_ms(self) -> int: ...
+
+    async def tell(self, job: NewJob) -> None: ...
+
+
+# The lease of such a job: if this process dies, another soon goes on.
+ENDED_LEASE_MS = 10_000
+
+
+def put(txn: Transaction, user_id: UserID, device: NewDevice) -> bool:
     """Write the device and its login; an existing device loses its earlier tokens (contract
-    B4.1)."""
+    B4.1). True if the device is new."""
     login = device.login
     fresh = _add_orlock(txn, str(user_id), device)
     if login.terms.is_guest:
-        return
+        return fresh
     added = _insert_login(txn, user_id, login, replaces=None)
     # If the same login is written again after a lost reply, its successors must stay.
     if added and not fresh:
@@ -41,6 +59,7 @@ def put(txn: Transaction, user_id: UserID, device: NewDevice) -> None:
             "DELETE FROM logins WHERE user_id = ? AND device_id = ? AND access_hash <> ?",
             (str(user_id), login.device_id, token_hash(login.access_token.reveal())),
         )
+    return fresh
 
 
 def _add_orlock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
@@ -59,16 +78,34 @@ def _add_orlock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
     return True
 
 
-def remove(txn: Transaction, user_id: UserID, which: WhichDevices) -> None:
+def remove(
+    txn: Transaction,
+    user_id: UserID,
+    which: WhichDevices,
+    ended: Optional[EndedLogins] = None,
+    *,
+    even_if_none: bool = False,
+    erase: bool = False,
+) -> Optional[NewJob]:
     """Log these devices of the user out. Whatever ends the login of a user who is no guest calls
     this, in the transaction of what causes it.
 
     Their tokens and pushers are deleted too, and so are the sessions that registered them, which
-    would repeat the tokens (contract B8.4).
+    would repeat the tokens (contract B8.4). Returns the job that tells the homeserver, which is
+    written here; None if there is no homeserver (``ended``), or no device was removed (unless
+    ``even_if_none``). ``erase``: the user is deactivated, and wants to be forgotten.
     """
     chosen, values = condition("device_id", which)
-    txn.run(f"DELETE FROM devices WHERE user_id = ?{chosen}", (str(user_id), *values))
+    rows = txn.all(
+        f"DELETE FROM devices WHERE user_id = ?{chosen} RETURNING device_id",
+        (str(user_id), *values),
+    )
     sessions.end_replays(txn, user_id, which)
+    if ended is None or not (rows or even_if_none):
+        return None
+    job = ended.job(user_id, sorted(row[0] for row in rows), erase)
+    jobs.insert_held(txn, (job,), ended.now_ms(), ENDED_LEASE_MS)
+    return job
 
 
 def lock(txn: Transaction, user_id: str, device_id: str) -> bool:
@@ -108,15 +145,26 @@ def check_guest(asked: bool, is_guest: bool) -> None:
 @implementer(IDevices, IExpiring)
 @attr.frozen
 class DeviceStore:
-    """Pairs of access and refresh tokens, by their hashes (``token_hash``)."""
+    """Pairs of access and refresh tokens, by their hashes (``token_hash``). ``ended``: who is told
+    of the devices that are logged out; None if nobody is."""
 
     db: Database
     clock: IReactorTime
+    ended: Optional[EndedLogins] = None
 
     async def register(self, user_id: UserID, device: NewDevice) -> Login:
+        return (await self.register_with(user_id, device, None))[0]
+
+    async def register_with(
+        self, user_id: UserID, device: NewDevice, job_of: Optional[JobOfDevice]
+    ) -> tuple[Login, Optional[NewJob]]:
+        """As ``register``. If ``job_of`` is not None, the homeserver does not know the login yet:
+        the job that tells it is written with the login, and returned."""
         now_ms = clock.now_ms(self.clock)
-        terms = await self.db.transaction("register_device", _register, user_id, device, now_ms)
-        return attr.evolve(device.login, terms=terms)
+        terms, job = await self.db.transaction(
+            "register_device", _register, user_id, device, now_ms, job_of
+        )
+        return attr.evolve(device.login, terms=terms), job
 
     async def by_access(self, access_hash: str) -> Optional[StoredLogin]:
         """The pair with this access token, even if spent or expired; None without the device."""
@@ -144,7 +192,11 @@ class DeviceStore:
         """Delete this device and its tokens, or all of the user's devices if ``device_id`` is
         None; the sessions that registered them no longer repeat their answers."""
         which = WhichDevices.one_or_all(device_id)
-        await self.db.transaction("log_out", remove, user_id, which)
+        await self._tell(await self.db.transaction("log_out", remove, user_id, which, self.ended))
+
+    async def _tell(self, job: Optional[NewJob]) -> None:
+        if self.ended is not None and job is not None:
+            await self.ended.tell(job)
 
     async def delete(
         self, user_id: UserID, which: WhichDevices, session_id: Optional[str], until_ms: int
@@ -152,7 +204,10 @@ class DeviceStore:
         """As ``log_out``, as this UIA session confirms (None if none had to be stored). The session
         is finished in the same transaction, and kept until ``until_ms``; one that is finished
         already has deleted them, and deletes nothing again. Raises UnknownSession."""
-        await self.db.transaction("delete_devices", _delete, user_id, which, session_id, until_ms)
+        job = await self.db.transaction(
+            "delete_devices", _delete, user_id, which, session_id, until_ms, self.ended
+        )
+        await self._tell(job)
 
     async def of_user(self, user_id: UserID) -> Sequence[Device]:
         """All devices of this user, ordered by their ids."""
@@ -175,13 +230,20 @@ class DeviceStore:
         return await self.db.transaction("expire_logins", _delete_expired, now_ms, at_most)
 
 
-def _register(txn: Transaction, user_id: UserID, device: NewDevice, now_ms: int) -> LoginTerms:
-    """The terms of the login; those of the first time if the call was sent before."""
+def _register(
+    txn: Transaction,
+    user_id: UserID,
+    device: NewDevice,
+    now_ms: int,
+    job_of: Optional[JobOfDevice],
+) -> tuple[LoginTerms, Optional[NewJob]]:
+    """The terms of the login, and the job that follows; those of the first time, and none, if the
+    call was sent before."""
     terms = device.login.terms
     if device.call is not None:
         earlier = replication_calls.claim(txn, device.call, now_ms, terms)
         if earlier is not None:
-            return earlier.terms or terms
+            return earlier.terms or terms, None
     # The lock keeps a deactivation or a guest's upgrade from running between the checks and the
     # login.
     user = txn.one(
@@ -197,8 +259,23 @@ def _register(txn: Transaction, user_id: UserID, device: NewDevice, now_ms: int)
     if device.password_fingerprint not in (None, password_fingerprint(user[3])):
         raise LoginFailed()
     check_guest(terms.is_guest, bool(user[2]))
-    put(txn, user_id, device)
-    return terms
+    fresh = put(txn, user_id, device)
+    if job_of is None:
+        return terms, None
+    job = job_of(fresh)
+    mark_unknown(txn, user_id, terms.device_id, job.job_id)
+    jobs.insert_held(txn, (job,), now_ms)
+    return terms, job
+
+
+def mark_unknown(txn: Transaction, user_id: UserID, device_id: str, job_id: str) -> None:
+    """The homeserver does not know this device yet: its tokens are not valid there (see
+    ``storage/provisioning.py``)."""
+    txn.run(
+        "INSERT INTO provisioning (user_id, device_id, job_id) VALUES (?, ?, ?)"
+        " ON CONFLICT (user_id, device_id) DO UPDATE SET job_id = excluded.job_id",
+        (str(user_id), device_id, job_id),
+    )
 
 
 _LOGIN = (
@@ -208,7 +285,7 @@ _LOGIN = (
 )
 
 
-def _stored_login(txn: Transaction, condition: str, value: str) -> Optional[StoredLogin]:
+def stored_login(txn: Transaction, condition: str, value: str) -> Optional[StoredLogin]:
     row = txn.one(_LOGIN + condition, (value,))
     if row is None:
         return None
@@ -230,11 +307,11 @@ def _stored_login(txn: Transaction, condition: str, value: str) -> Optional[Stor
 
 
 def _by_access(txn: Transaction, access_hash: str) -> Optional[StoredLogin]:
-    return _stored_login(txn, "l.access_hash = ?", access_hash)
+    return stored_login(txn, "l.access_hash = ?", access_hash)
 
 
 def _by_refresh(txn: Transaction, refresh_hash: str) -> Optional[StoredLogin]:
-    return _stored_login(txn, "l.refresh_hash = ?", refresh_hash)
+    return stored_login(txn, "l.refresh_hash = ?", refresh_hash)
 
 
 def _confirm(txn: Transaction, access_hash: str, now_ms: int) -> None:
@@ -270,9 +347,11 @@ def _delete(
     which: WhichDevices,
     session_id: Optional[str],
     until_ms: int,
-) -> None:
-    if sessions.finish_confirmed(txn, session_id, until_ms):
-        remove(txn, user_id, which)
+    ended: Optional[EndedLogins],
+) -> Optional[NewJob]:
+    if not sessions.finish_confirmed(txn, session_id, until_ms):
+        return None
+    return remove(txn, user_id, which, ended)
 
 
 def _of_user(txn: Transaction, user_id: UserID) -> Sequence[Device]:

@@ -25,13 +25,15 @@ RETRIED_AT_ONCE = 1000
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
-def insert_held(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> tuple[NewJob, ...]:
+def insert_held(
+    txn: Transaction, new: Sequence[NewJob], now_ms: int, lease_ms: int = JOB_LEASE_MS
+) -> tuple[NewJob, ...]:
     """Write jobs with a lease of the committing process: their first attempt has begun. Returns
     the jobs that were written, without those whose deduplication key exists already."""
     first = _first_with_key(txn, new)
     written = tuple(job for job in new if job.dedup_key is None or job.dedup_key in first)
     for job in written:
-        _insert(txn, job, now_ms, attempts=1, due_ms=now_ms + JOB_LEASE_MS)
+        _insert(txn, job, now_ms, attempts=1, due_ms=now_ms + lease_ms)
     return written
 
 

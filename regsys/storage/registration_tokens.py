@@ -71,6 +71,19 @@ def release(txn: Transaction, new: NewAccount) -> None:
         )
 
 
+def undo(txn: Transaction, new: NewAccount, now_ms: int) -> None:
+    """The account is removed as if it had never been made: its session holds the use again."""
+    if new.registration_token is None:
+        return
+    counted = txn.run(
+        "UPDATE registration_tokens SET completed = completed - 1 WHERE token = ?",
+        (new.registration_token,),
+    )
+    txn.run("DELETE FROM registration_token_uses WHERE user_id = ?", (str(new.user_id),))
+    if counted and new.session_id is not None:
+        _write_reservation(txn, new.registration_token, new.session_id, now_ms + RESERVED_MS)
+
+
 def _holder(new: NewAccount) -> str:
     return new.session_id or new.key
 

@@ -53,6 +53,11 @@ def keep_maker(txn: Transaction, call: ReplicationCall, now_ms: int, made_earlie
         raise CallReused()
 
 
+def undo(txn: Transaction, call: ReplicationCall) -> None:
+    """What the call has done was undone: it may be sent again."""
+    txn.run("DELETE FROM replication_calls WHERE call = ?", (_key(call),))
+
+
 def _key(call: ReplicationCall) -> str:
     return f"{call.name} {call.call_id}"
 

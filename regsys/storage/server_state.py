@@ -19,6 +19,11 @@ def note_real_user(txn: Transaction, new: NewAccount) -> None:
     )
 
 
+def undo(txn: Transaction, user_id: UserID) -> None:
+    """The user is removed as if it had never been made: another becomes the first."""
+    txn.run("DELETE FROM milestones WHERE user_id = ?", (str(user_id),))
+
+
 @attr.frozen
 class ServerStateStore:
     """Events that happen once on a server."""

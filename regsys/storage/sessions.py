@@ -14,6 +14,7 @@ from regsys.interfaces.internal import IAccountData, IExpiring
 from regsys.model import Client, NewAccount, UIASession, UserID
 from regsys.model.devices import WhichDevices
 from regsys.model.networks import WHOLE_SITE
+from regsys.model.uia import SESSION_LIFETIME_MS
 from regsys.storage import idempotency_keys
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
@@ -56,6 +57,16 @@ def finish_confirmed(txn: Transaction, session_id: Optional[str], until_ms: int)
 def end_confirmations(txn: Transaction, user_id: UserID) -> None:
     """Nothing that the user has begun to confirm can be completed any more."""
     txn.run("DELETE FROM uia_sessions WHERE user_id = ? AND NOT finished", (str(user_id),))
+
+
+def undo(txn: Transaction, new: NewAccount) -> None:
+    """The account is removed as if it had never been made: its session goes on."""
+    if new.session_id is not None:
+        txn.run(
+            "UPDATE uia_sessions SET finished = FALSE, expires_ms = created_ms + ?,"
+            " made_user_id = NULL, made_device_id = NULL WHERE session_id = ?",
+            (SESSION_LIFETIME_MS, new.session_id),
+        )
 
 
 def end_replays(txn: Transaction, user_id: UserID, which: WhichDevices) -> None:

@@ -19,6 +19,7 @@ from regsys.storage import (
     devices,
     idempotency_keys,
     jobs,
+    provisioning,
     registration_tokens,
     replication_calls,
     server_state,
@@ -36,7 +37,10 @@ Also = Callable[[Any, NewAccount], None]
 @implementer(IAccountStore, IUserLookup, IAccountData)
 @attr.define(eq=False)
 class UserStore:
+    """``ended``: who is told of the devices that a deactivation removes; None if nobody is."""
+
     db: Database
+    ended: Optional[devices.EndedLogins] = None
     # True once this process has created a real user: a later one is not the first.
     _has_real_users: bool = attr.field(init=False, default=False)
 
@@ -72,7 +76,11 @@ class UserStore:
         the account's any more, UnknownToken if the requesting device is gone, UnknownSession, and
         ThreepidNotValidated if the account does not have the validated address any more.
         """
-        return await self.db.transaction("change_password", _change_password, new)
+        changed, job = await self.db.transaction(
+            "change_password", _change_password, new, self.ended
+        )
+        await self._tell(job)
+        return changed
 
     async def deactivate(
         self, user_id: UserID, erase: bool, jobs: Sequence[NewJob], now_ms: int
@@ -80,10 +88,26 @@ class UserStore:
         """Deactivate the account: it loses its password and devices, and its name stays taken.
         ``erase`` is remembered once it was given. ``jobs`` are written with it, with a lease of
         this process. Idempotent; nothing is written for a user who does not exist."""
-        await self.db.transaction("deactivate_user", _deactivate, user_id, erase, jobs, now_ms)
+        job = await self.db.transaction(
+            "deactivate_user", _deactivate, user_id, erase, jobs, now_ms, self.ended
+        )
+        await self._tell(job)
+
+    async def _tell(self, job: Optional[NewJob]) -> None:
+        if self.ended is not None and job is not None:
+            await self.ended.tell(job)
 
     async def delete_for(self, user_id: UserID) -> None:
         await self.deactivate(user_id, False, (), 0)
+
+    async def undo(self, new: NewAccount, job_id: str, now_ms: int) -> bool:
+        """Remove an account that is not provisioned yet, and never can be, as if it had never been
+        made; False if it is no longer waiting for this job."""
+        undone = await self.db.transaction("undo_account", provisioning.undo, new, job_id, now_ms)
+        if undone:
+            # It may have been the first.
+            self._has_real_users = False
+        return undone
 
     async def approve(self, localpart: str) -> bool:
         """Let an account that waits for approval log in; False if there is no such account."""
@@ -118,6 +142,7 @@ def _create(txn: Transaction, new: NewAccount, may_be_first: bool, also: Optiona
     if new.device is not None:
         devices.put(txn, new.user_id, new.device)
     sessions.finish(txn, new)
+    provisioning.mark_account(txn, new)
     written = jobs.insert_held(txn, new.jobs, new.created_ms)
     if also is not None:
         also(txn.cursor, new)
@@ -151,7 +176,10 @@ def _add_user(txn: Transaction, new: NewAccount) -> None:
         txn.insert("profiles", user_id=str(new.user_id), display_name=new.display_name)
 
 
-def _change_password(txn: Transaction, new: NewPassword) -> bool:
+def _change_password(
+    txn: Transaction, new: NewPassword, ended: Optional[devices.EndedLogins]
+) -> tuple[bool, Optional[NewJob]]:
+    """Whether it was changed now, and the job that tells the homeserver of ended logins."""
     # The lock comes first: a login that checked the old password has committed, and its device is
     # removed below, or it will find the new password. Of two changes the second finds it, too.
     user = txn.one(
@@ -161,7 +189,7 @@ def _change_password(txn: Transaction, new: NewPassword) -> bool:
     if user is None:
         raise UserNotFound()
     if not sessions.finish_confirmed(txn, new.session_id, new.session_until_ms):
-        return False
+        return False, None
     if user[0]:
         raise UserDeactivated()
     if new.confirmed_by not in (None, password_fingerprint(user[1])):
@@ -169,31 +197,37 @@ def _change_password(txn: Transaction, new: NewPassword) -> bool:
     if new.device_id is not None and not devices.lock(txn, str(new.user_id), new.device_id):
         raise UnknownToken()
     if new.reset_sid is not None and not validations.use_for_reset(txn, new.user_id, new.reset_sid):
-        return False
+        return False, None
     txn.run(
         "UPDATE users SET password_hash = ? WHERE user_id = ?",
         (new.password_hash, str(new.user_id)),
     )
     sessions.end_confirmations(txn, new.user_id)
     validations.end_resets(txn, new.user_id)
-    if new.ends_logins:
-        devices.remove(txn, new.user_id, WhichDevices(keeping=new.device_id))
-    return True
+    if not new.ends_logins:
+        return True, None
+    return True, devices.remove(txn, new.user_id, WhichDevices(keeping=new.device_id), ended)
 
 
 def _deactivate(
-    txn: Transaction, user_id: UserID, erase: bool, jobs_after: Sequence[NewJob], now_ms: int
-) -> None:
+    txn: Transaction,
+    user_id: UserID,
+    erase: bool,
+    jobs_after: Sequence[NewJob],
+    now_ms: int,
+    ended: Optional[devices.EndedLogins],
+) -> Optional[NewJob]:
     # In this order: a transaction that adds a device has locked the row, and its device is deleted
     # below, or it finds the user deactivated.
-    deactivated = txn.run(
+    exists = txn.run(
         "UPDATE users SET deactivated = TRUE, password_hash = NULL, erased = erased OR ?"
         " WHERE user_id = ?",
         (erase, str(user_id)),
     )
-    devices.remove(txn, user_id, ALL_DEVICES)
-    if deactivated:
-        jobs.insert_held(txn, jobs_after, now_ms)
+    if not exists:
+        return None
+    jobs.insert_held(txn, jobs_after, now_ms)
+    return devices.remove(txn, user_id, ALL_DEVICES, ended, even_if_none=True, erase=erase)
 
 
 def _made_by(txn: Transaction, key: str) -> Optional[UserID]:

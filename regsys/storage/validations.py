@@ -58,6 +58,14 @@ def end_resets(txn: Transaction, user_id: UserID) -> None:
     )
 
 
+def undo(txn: Transaction, new: NewAccount) -> None:
+    """The account is removed as if it had never been made: its UIA session keeps what it has
+    claimed."""
+    txn.run(
+        "UPDATE validations SET used = FALSE WHERE claimed_by = ?", (new.session_id or new.key,)
+    )
+
+
 @implementer(IExpiring, IAccountData)
 @attr.frozen
 class ValidationStore:

@@ -76,16 +76,18 @@ class AddressNotice:
 @attr.frozen(kw_only=True)
 class ThreepidWriter:
     """Changes an account's identifiers. The job that notifies modules is written with the change,
-    and started after it."""
+    and started after it; so are those that ``following`` makes for a user and a medium."""
 
     store: IOwnThreepidStore
     dedup_keys: JobStore
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
+    following: Callable[[UserID, str], Sequence[NewJob]] = lambda user_id, medium: ()
 
     async def add(self, user_id: UserID, threepid: Threepid) -> bool:
         """As IThreepidStore.add."""
-        jobs = [_notice(user_id, threepid.medium, threepid.address, added=True)]
+        notice = _notice(user_id, threepid.medium, threepid.address, added=True)
+        jobs = [notice, *self.following(user_id, threepid.medium)]
         added = await self.store.add(user_id, threepid, clock.now_ms(self.clock), jobs)
         if added:
             self.start_jobs(jobs)
@@ -101,11 +103,14 @@ class ThreepidWriter:
         if await self.store.owner_of(medium, address) != user_id:
             return False
         await self.dedup_keys.add_key(held_key(user_id, medium, address))
-        notice = _notice(user_id, medium, address, added=False)
+        jobs = [
+            _notice(user_id, medium, address, added=False),
+            *self.following(user_id, medium),
+        ]
         now_ms = clock.now_ms(self.clock)
-        removed = await self.store.remove(user_id, medium, address, [notice, *extra_jobs], now_ms)
+        removed = await self.store.remove(user_id, medium, address, [*jobs, *extra_jobs], now_ms)
         if removed:
-            self.start_jobs([notice])
+            self.start_jobs(jobs)
         return removed
 
     async def delete_for(self, user_id: UserID) -> None:

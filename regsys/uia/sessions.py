@@ -24,10 +24,10 @@ from regsys.errors import (
 from regsys.interfaces import IStage, StageContext
 from regsys.model import Challenge, Client, UIASession, UserID, token_text
 from regsys.model.networks import site_key
+from regsys.model.uia import SESSION_LIFETIME_MS
 from regsys.storage.sessions import SessionStore
 from regsys.uia.turns import Turns
 
-SESSION_LIFETIME_MS = 48 * 3600 * 1000
 SESSION_ID_LETTERS = 24
 # A session stores the request's whole URI; no client needs a longer one.
 MAX_URI = 1024

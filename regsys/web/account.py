@@ -1,16 +1,13 @@
-"""GET /account/whoami, /pushers and /versions, and token introspection for homeservers."""
+"""GET /account/whoami, /pushers and /versions."""
 
 from __future__ import annotations
 
-import hmac
-from typing import Any, Optional
-from urllib.parse import parse_qs
+from typing import Any
 
 from regsys.client_api.appservice import AppserviceRequests
-from regsys.errors import MissingParam, MissingToken, UnknownToken
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
-from regsys.model import Pusher, Requester, Secret
+from regsys.model import Pusher
 from regsys.storage.pushers import PusherStore
 from regsys.web.login import requester
 from regsys.web.responses import client_paths
@@ -62,41 +59,3 @@ def versions() -> Endpoint:
         return Reply({"versions": list(VERSIONS), "unstable_features": {}})
 
     return Endpoint("versions", ("/_matrix/client/versions",), {"GET": get})
-
-
-def introspect(auth: IAuth, secret: Secret) -> Endpoint:
-    """OAuth 2.0 token introspection (RFC 7662), by which a homeserver in another process learns
-    whose a token is. ``secret``: the homeserver's bearer token."""
-
-    async def post(call: Call) -> Reply:
-        if call.access_token is None:
-            raise MissingToken()
-        given = call.access_token.reveal().encode("utf-8")
-        if not hmac.compare_digest(given, secret.reveal().encode("utf-8")):
-            raise UnknownToken()
-        form = parse_qs(call.body.decode("latin-1"))
-        if "token" not in form:
-            raise MissingParam("'token' is missing from the form.")
-        try:
-            owner = await auth.whose(Secret(form["token"][0]))
-        except UnknownToken:
-            owner = None
-        return Reply(_introspection_json(owner))
-
-    return Endpoint("introspect", ("/_regsys/v1/introspect",), {"POST": post})
-
-
-def _introspection_json(owner: Optional[Requester]) -> dict[str, Any]:
-    if owner is None:
-        return {"active": False}
-    answer: dict[str, Any] = {
-        "active": True,
-        "sub": str(owner.user_id),
-        "username": owner.user_id.localpart,
-        "device_id": owner.device_id,
-        "is_guest": owner.is_guest,
-        "token_type": "access_token",
-    }
-    if owner.valid_until_ms is not None:
-        answer["exp"] = owner.valid_until_ms // 1000
-    return answer

@@ -27,6 +27,7 @@ from regsys.interfaces import (
     IUserDirectory,
     IUserLookup,
 )
+from regsys.interfaces.internal import IRegistrationWriter
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.users import Also
 from regsys.threepids.changes import EmbeddedThreepids
@@ -34,6 +35,7 @@ from regsys.wiring import activity, replication
 from regsys.wiring import threepids as threepid_wiring
 from regsys.wiring.activity import ActivityParts
 from regsys.wiring.assembly import assemble
+from regsys.wiring.delegation import NO_JOBS
 from regsys.wiring.embedders_parts import EmbeddersParts
 from regsys.wiring.foundation import Foundation, over_own_tables
 from regsys.wiring.parts import Parts
@@ -73,21 +75,28 @@ def standalone(
     own, base = over_own_tables(given)
     parts, metrics = base.parts, base.parts.process.metrics
     deactivation = base.own_deactivation(own)
-    writer = LocalWriter(
+    on_created = (metrics.registered, *base.active.on_created)
+    local = LocalWriter(
         accounts=own.users,
         devices=own.devices,
         logins=parts.logins,
         post_registration=base.post_registration(),
         deactivation=deactivation,
         start_jobs=parts.held_jobs.put,
-        on_created=(metrics.registered, *base.active.on_created),
+        on_created=on_created,
         on_logged_in=(metrics.logged_in, *base.active.on_logged_in),
         also=also,
     )
+    writer: IRegistrationWriter = local
+    delegated = NO_JOBS
+    if parts.delegation is not None:
+        writer = made = parts.delegation.writer(local, on_created, own.devices)
+        delegated = parts.delegation.handlers(made)
     return assemble(
         base,
         writer,
         deactivation=deactivation.run,
+        delegated=delegated,
         for_workers=replication.endpoint_for_workers(parts, writer),
     )
 
@@ -182,6 +191,11 @@ def embedded(
     """
     brought = EmbeddersParts.of("embedded", config, clock, deadline_s)
     _check_main("embedded", config)
+    if getattr(config, "delegation", None) is not None:
+        raise ValueError(
+            "embedded(config): regsys.homeserver.delegated is for a regsys that keeps the accounts:"
+            " leave it out, or use regsys.standalone"
+        )
     store = brought.required("store", IAccountStore, store)
     devices = brought.required("devices", IDevices, devices)
     auth = brought.required("auth", IAuth, auth)

@@ -19,6 +19,7 @@ from regsys.interfaces.internal import IRegistrationWriter
 from regsys.model.networks import address_key
 from regsys.uia.confirmation import Confirmation
 from regsys.uia.reauthentication import Reauthentication
+from regsys.wiring.delegation import NUMBER_PREFIX
 from regsys.wiring.foundation import Foundation
 from regsys.wiring.parts import Parts
 from regsys.wiring.stores import AccountStores, OwnTables
@@ -32,7 +33,9 @@ def names(parts: Parts, stores: AccountStores) -> Usernames:
         services=parts.services,
         auth=stores.auth,
         clock=parts.clock,
-        exists_elsewhere=None if stores.elsewhere is None else stores.elsewhere.exists,
+        exists_elsewhere=stores.exists_elsewhere,
+        decided_elsewhere=parts.delegation is not None,
+        number_prefix="" if parts.delegation is None else NUMBER_PREFIX,
     )
 
 
@@ -94,6 +97,9 @@ def appservices(
         devices=None if stores.own is None else stores.own.devices,
         blocking=blocking,
         may_set_password=parts.config.registration.appservice_may_set_password,
+        homeserver_registers=(
+            None if parts.delegation is None else parts.delegation.synapse.register_ghost
+        ),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Mapping, Optional
 
+from regsys.accounts.deactivation import FINISH_DEACTIVATION
+from regsys.accounts.embedded_writer import RECOVERY
 from regsys.client_api.signup import Signup
 from regsys.config import ConfigError
 from regsys.http.refusals import RefusalLog
@@ -15,6 +17,7 @@ from regsys.storage.housekeeping import Housekeeping
 from regsys.templates import Templates
 from regsys.web.pages import Pages
 from regsys.wiring import jobs, template_checks
+from regsys.wiring.delegation import NO_JOBS
 from regsys.wiring.endpoints import endpoints
 from regsys.wiring.foundation import Foundation
 from regsys.wiring.parts import Parts
@@ -29,20 +32,23 @@ def assemble(
     *,
     recovery: Optional[Handler] = None,
     deactivation: Optional[Handler] = None,
+    delegated: Mapping[str, Optional[Handler]] = NO_JOBS,
     for_workers: Optional[ForWorkers] = None,
     announce: Optional[Announce] = None,
 ) -> Subsystem:
     """``recovery`` runs the jobs that finish accounts in a homeserver's store, ``deactivation``
-    those that finish the deactivation of ours; None if there are none. ``for_workers`` makes what
-    workers call; None where there are none. ``announce`` tells another process, which runs all jobs
-    and deletes what has expired; None where this one does."""
+    those that finish the deactivation of ours; None if there are none. ``delegated`` runs those
+    that tell a homeserver of accounts and logins. ``for_workers`` makes what workers call; None
+    where there are none. ``announce`` tells another process, which runs all jobs and deletes what
+    has expired; None where this one does."""
     parts, stores, active, config = base.parts, base.stores, base.active, base.parts.config
     runs_jobs = announce is None
     post_consent = base.post_consent()
     made = rules(base, writer, post_consent)
     handlers: Mapping[str, Optional[Handler]] = {}
     if runs_jobs:
-        handlers = jobs.handlers(parts, base.planned, post_consent, recovery, deactivation)
+        own = {RECOVERY: recovery, FINISH_DEACTIVATION: deactivation, **delegated}
+        handlers = jobs.handlers(parts, base.planned, post_consent, own)
     runner = JobRunner(
         parts.stores.jobs,
         parts.clock,
@@ -74,7 +80,9 @@ def assemble(
         in_flight=InFlight(parts.clock),
         refusals=RefusalLog(parts.clock, address_key, frozenset(made.signup.uia.stages)),
         reloadable=parts.threepid_rules.files,
-        endpoints={endpoint.name: endpoint for endpoint in endpoints(parts, stores, made, pages)},
+        endpoints={
+            endpoint.name: endpoint for endpoint in endpoints(parts, stores, made, pages, active)
+        },
         for_workers=() if for_workers is None else (for_workers(made.handler, runner),),
         warnings=(*config.warnings, *(waiting if runs_jobs else ())),
         hashes=made.signup.hashes,

@@ -36,17 +36,21 @@ from regsys.web import (
     registration_page,
     registration_tokens,
 )
+from regsys.web import introspection as introspection_api
 from regsys.web import pages as static_pages
 from regsys.web import threepids as validation_api
 from regsys.web.actors import Actors
 from regsys.web.pages import Pages
 from regsys.wiring import accounts, threepids, uia, validations
+from regsys.wiring.activity import ActivityParts
 from regsys.wiring.parts import Parts
 from regsys.wiring.rules import Rules
 from regsys.wiring.stores import AccountStores, OwnTables
 
 
-def endpoints(parts: Parts, stores: AccountStores, rules: Rules, pages: Pages) -> list[Endpoint]:
+def endpoints(
+    parts: Parts, stores: AccountStores, rules: Rules, pages: Pages, active: ActivityParts
+) -> list[Endpoint]:
     """All that these stores and this configuration have an endpoint for."""
     config, auth = parts.config, stores.auth
     made = [
@@ -62,7 +66,9 @@ def endpoints(parts: Parts, stores: AccountStores, rules: Rules, pages: Pages) -
     if stores.addresses is not None:
         made += _account_threepids(parts, stores, stores.addresses, rules)
     if config.introspection_secret is not None:
-        made.append(account.introspect(auth, config.introspection_secret))
+        made.append(introspection_api.introspect(auth, config.introspection_secret))
+    if parts.delegation is not None:
+        made += parts.delegation.endpoints(parts.guests, active.auth)
     if config.terms.policies:
         made.append(consent.policies(rules.consents, pages))
     return made

@@ -85,7 +85,8 @@ class Foundation:
 def over_own_tables(given: Given) -> tuple[OwnTables, Foundation]:
     """Of the master and its workers: they differ in the writer alone."""
     parts, clock = Parts.of(given), given.clock
-    own = OwnTables.in_database(parts.process.database, clock)
+    ended = None if parts.delegation is None else parts.delegation.logins_end
+    own = OwnTables.in_database(parts.process.database, clock, ended)
     active = ActivityParts.of_own_accounts(parts)
     auth = TokenAuth(logins=own.devices, accounts=own.users, guests=parts.guests, clock=clock)
     stores = AccountStores(
@@ -98,7 +99,7 @@ def over_own_tables(given: Given) -> tuple[OwnTables, Foundation]:
         active_users=active.users,
         directory=given.directory,
         blocking=given.blocking,
-        elsewhere=parts.homeserver_accounts,
+        exists_elsewhere=parts.exists_elsewhere,
         own=own,
     )
     return own, Foundation.of(parts, stores, active)

@@ -8,9 +8,8 @@ from typing import Mapping, Optional, Protocol, Sequence
 import attr
 
 from regsys.accounts.auto_join import AUTO_JOIN, AutoJoiner, AutoJoinPlanner
-from regsys.accounts.deactivation import FINISH_DEACTIVATION
-from regsys.accounts.embedded_writer import RECOVERY
 from regsys.accounts.followers import FollowerNotice
+from regsys.accounts.homeserver_emails import SEND_EMAILS, HomeserverEmails
 from regsys.accounts.monthly_active_users import COUNT_USER, ReservedUsers
 from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.post_registration_jobs import (
@@ -25,7 +24,7 @@ from regsys.consent import AFTER_CONSENT
 from regsys.interfaces.internal import IJobPlanner
 from regsys.jobs import Handler
 from regsys.model.jobs import Job
-from regsys.outbound.homeserver_profiles import HomeserverDirectory
+from regsys.outbound.homeserver_profiles import HomeserverDirectory, SynapseDirectory
 from regsys.threepids.changes import TELL_OF_ADDRESS, AddressNotice
 from regsys.threepids.identity_server_unbinding import UNBIND
 from regsys.threepids.validation import SEND_MAIL, SEND_SMS
@@ -44,6 +43,7 @@ class RegistrationJobs:
     reserved: Optional[ReservedUsers]
     auto_joiner: Optional[AutoJoiner]
     email_pusher: Optional[EmailPusher]
+    emails: Optional[HomeserverEmails]
     followers: Sequence[FollowerNotice]
     planners: JobPlanners
 
@@ -52,16 +52,15 @@ def handlers(
     parts: Parts,
     planned: RegistrationJobs,
     post_consent: PostConsent,
-    recovery: Optional[Handler],
-    deactivation: Optional[Handler],
+    of_writer: Mapping[str, Optional[Handler]],
 ) -> Mapping[str, Optional[Handler]]:
     """Every kind of job with what runs it; None if this process leaves the kind to others.
+    ``of_writer``: the kinds of whoever writes accounts.
 
     A kind is run also if the configuration plans no more of it, for jobs that exist already.
     """
     mailer, sender = validations.mailer(parts), validations.sms_code_sender(parts)
     return {
-        RECOVERY: recovery,
         TELL_DIRECTORY: _run_of(planned.directory),
         TELL_OF_ADDRESS: planned.addresses.run,
         COUNT_USER: _run_of(planned.reserved),
@@ -71,7 +70,8 @@ def handlers(
         SEND_MAIL: None if mailer is None else mailer.send,
         SEND_SMS: None if sender is None else sender.send,
         UNBIND: parts.unbinder.run,
-        FINISH_DEACTIVATION: deactivation,
+        SEND_EMAILS: _run_of(planned.emails),
+        **of_writer,
         # Kinds of their own, ``tell_follower:<name>``.
         **{follower.kind: follower.run for follower in planned.followers},
     }
@@ -89,6 +89,9 @@ def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
         policies = [*config.terms.at_registration]
         auto_join = AutoJoinPlanner(config=config.rooms, policies=policies)
     email_pusher = None if stores.pushers is None else EmailPusher(stores.pushers)
+    emails = None
+    if parts.delegation is not None and stores.owners is not None:
+        emails = parts.delegation.emails(stores.owners)
     followers = tuple(FollowerNotice(item) for item in parts.hooks.followers)
     adds_pushers = config.email is not None and config.email.notifies_newcomers
     return RegistrationJobs(
@@ -97,9 +100,10 @@ def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
         reserved=reserved,
         auto_joiner=_auto_joiner(parts, stores),
         email_pusher=email_pusher,
+        emails=emails,
         followers=followers,
         planners=JobPlanners(
-            for_all=(*_present(directory, addresses), *followers),
+            for_all=(*_present(directory, addresses, emails), *followers),
             for_people=_present(reserved, auto_join, email_pusher if adds_pushers else None),
         ),
     )
@@ -139,6 +143,9 @@ def _directory_notice(parts: Parts, stores: AccountStores) -> Optional[Directory
     shown = parts.config.registration.in_directory
     if stores.directory is not None:
         return DirectoryNotice(stores.directory, shown, users=stores.users)
+    if parts.homeserver is not None and parts.delegation is not None:
+        made = SynapseDirectory(homeserver=parts.homeserver, synapse=parts.delegation.synapse)
+        return DirectoryNotice(made, shown, users=stores.users, knows_localparts=True)
     if parts.homeserver is not None:
         # Names in exclusive namespaces are made there by their services.
         beside = HomeserverDirectory(parts.homeserver)

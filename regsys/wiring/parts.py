@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence
+from typing import Any, Awaitable, Callable, Optional, Sequence
 
 import attr
 
@@ -11,6 +11,7 @@ from regsys.config import Config
 from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.interfaces import IAppservices, IRooms
 from regsys.jobs import HeldJobs
+from regsys.model import UserID
 from regsys.model.networks import address_key
 from regsys.outbound.homeserver import Homeserver
 from regsys.outbound.homeserver_accounts import HomeserverAccounts
@@ -21,6 +22,7 @@ from regsys.threepids.addresses import AllowedThreepids
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.domains import EmailDomains
 from regsys.threepids.identity_server_unbinding import Unbinder
+from regsys.wiring.delegation import Delegation
 from regsys.wiring.embedders_parts import Given
 from regsys.wiring.limits import Limits
 from regsys.wiring.process import Process, open_process, prepare
@@ -30,7 +32,8 @@ from regsys.wiring.subsystem import Hooks
 
 @attr.frozen(kw_only=True)
 class Parts:
-    """``clock`` is the reactor. If ``homeserver`` is None, none is configured. If ``phone_server``
+    """``clock`` is the reactor. ``homeserver`` acts as users at the homeserver; None if none is
+    configured. If ``delegation`` is None, this is no homeserver's auth service. If ``phone_server``
     is None, no other server validates phone numbers. ``held_jobs`` takes the jobs that a
     transaction has just written to the runner of this process."""
 
@@ -40,6 +43,7 @@ class Parts:
     hooks: Hooks
     services: IAppservices
     homeserver: Optional[Homeserver]
+    delegation: Optional[Delegation]
     stores: Stores
     limits: Limits
     guests: GuestTokens
@@ -68,6 +72,9 @@ class Parts:
         homeserver = None
         if config.homeserver is not None:
             homeserver = Homeserver.from_config(config.homeserver, config.server_name, process.http)
+        delegation = Delegation.from_config(config, clock, process, held_jobs.put)
+        if delegation is not None:
+            homeserver = delegation.homeserver(config.server_name, process.http)
         return cls(
             config=config,
             clock=clock,
@@ -75,6 +82,7 @@ class Parts:
             hooks=hooks,
             services=services,
             homeserver=homeserver,
+            delegation=delegation,
             stores=stores,
             limits=limits,
             guests=guests,
@@ -105,15 +113,17 @@ class Parts:
         return None if self.homeserver is None else HomeserverRooms(homeserver=self.homeserver)
 
     @property
-    def homeserver_accounts(self) -> Optional[HomeserverAccounts]:
-        """Those of the configured homeserver, asked over connections of their own: requests wait
-        for them, and jobs may hold all others."""
+    def exists_elsewhere(self) -> Optional[Callable[[UserID], Awaitable[bool]]]:
+        """Whether the configured homeserver has an account, asked over connections of their own:
+        requests wait for them, and jobs may hold all others. None if there is none."""
+        if self.delegation is not None:
+            return self.delegation.synapse.exists
         if self.config.homeserver is None:
             return None
         own = Homeserver.from_config(
             self.config.homeserver, self.config.server_name, self.process.http
         )
-        return HomeserverAccounts(own)
+        return HomeserverAccounts(own).exists
 
 
 def _phone_server(config: Config, clock: Any, process: Process) -> Optional[IdentityServer]:

@@ -20,7 +20,7 @@ from regsys.limits.shared import CircuitBreaker
 from regsys.metrics import Metrics
 from regsys.outbound import redis
 from regsys.outbound.guarded import own_resolver
-from regsys.outbound.http import HTTPClient
+from regsys.outbound.http import HTTPClient, KeptConnections
 from regsys.outbound.master import Master
 from regsys.storage import migrations
 from regsys.storage.database import Database, Transaction
@@ -43,8 +43,10 @@ class Process:
 
     ``exposed`` is what /metrics shows: ``metrics``, or the sum of several processes'.
     ``buckets`` are those of limits that several processes share; None if this one counts by itself.
-    ``master`` is the connection of a worker to its master; None for a main process. ``http`` asks
-    other servers, such as a captcha's (each service by a client ``apart``);
+    ``master`` is the connection of a worker to its master; None for a main process. ``homeserver``
+    are those to the homeserver whose auth service this is; None if ``http`` makes one for each
+    request, or there is none. ``http`` asks other servers, such as a captcha's (each service by a
+    client ``apart``);
     ``guarded_http`` asks those that clients name. ``start`` and ``stop`` are for the threads.
     ``stop`` blocks until they have ended, unless ``refuse_hashes`` was called: from then on no
     request gets a hash, and those under way are dropped.
@@ -57,6 +59,7 @@ class Process:
     macaroon_secret: bytes = attr.field(repr=False)
     buckets: Optional[IBucketStore] = None
     master: Optional[Master] = None
+    homeserver: Optional[KeptConnections] = None
     metrics: Metrics = attr.field(factory=Metrics)
     exposed: Collector = attr.field()
     seconds: Callable[[], float] = time.monotonic
@@ -217,6 +220,7 @@ def open_process(
         macaroon_secret=macaroon_secret,
         buckets=buckets,
         master=None if config.worker is None else Master.on(reactor, config.worker),
+        homeserver=None if config.delegation is None else KeptConnections.on(reactor),
         metrics=metrics,
         start=start,
         stop=stop,

@@ -36,6 +36,11 @@ def endpoint_for_workers(parts: Parts, writer: IRegistrationWriter) -> Optional[
             look_for_jobs=jobs.look_for,
             calls=parts.stores.calls,
             clock=parts.clock,
+            finish_device=(
+                None
+                if parts.delegation is None
+                else parts.delegation.provisioned_devices(parts.delegation.devices).finish
+            ),
         )
         return calls.endpoint()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Awaitable, Callable, Optional
 
 import attr
 
@@ -17,9 +17,9 @@ from regsys.interfaces import (
     IUserDirectory,
     IUserLookup,
 )
-from regsys.outbound.homeserver_accounts import HomeserverAccounts
+from regsys.model import UserID
 from regsys.storage.consents import ConsentStore
-from regsys.storage.devices import DeviceStore
+from regsys.storage.devices import DeviceStore, EndedLogins
 from regsys.storage.encryption import Encryptor
 from regsys.storage.idempotency_keys import IdempotencyKeyStore
 from regsys.storage.identity_server_bindings import BindingStore
@@ -94,10 +94,11 @@ class OwnTables:
     pushers: PusherStore
 
     @classmethod
-    def in_database(cls, database: Any, clock: Any) -> OwnTables:
+    def in_database(cls, database: Any, clock: Any, ended: Optional[EndedLogins]) -> OwnTables:
+        """``ended`` is told of logins that end; None if nobody is."""
         return cls(
-            users=UserStore(database),
-            devices=DeviceStore(database, clock),
+            users=UserStore(database, ended),
+            devices=DeviceStore(database, clock, ended),
             threepids=ThreepidStore(database),
             pushers=PusherStore(database),
         )
@@ -110,9 +111,9 @@ class AccountStores:
     If ``users`` is None, accounts cannot be looked up and no password is compared. If ``addresses``
     is None, no account has an address. If ``rooms`` is None, jobs that need rooms wait. If
     ``pushers`` is None, no pushers are kept. If ``active_users`` is None, active users are not
-    counted. If ``directory`` or ``blocking`` is None, the configuration decides. ``elsewhere`` are
-    the accounts of a homeserver beside ours; None if there is none. ``own`` are our tables; None
-    where the homeserver keeps the accounts.
+    counted. If ``directory`` or ``blocking`` is None, the configuration decides.
+    ``exists_elsewhere``: whether a homeserver beside ours has an account; None if there is no such
+    homeserver. ``own`` are our tables; None where the homeserver keeps the accounts.
     """
 
     accounts: IAccountStore
@@ -124,7 +125,7 @@ class AccountStores:
     active_users: Optional[IMonthlyActiveUsers]
     directory: Optional[IUserDirectory]
     blocking: Optional[IBlocking]
-    elsewhere: Optional[HomeserverAccounts] = None
+    exists_elsewhere: Optional[Callable[[UserID], Awaitable[bool]]] = None
     own: Optional[OwnTables] = None
 
     @property

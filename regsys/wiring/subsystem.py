@@ -241,6 +241,8 @@ class Subsystem(service.Service):
             await self._activity.stop()
         if self.process.master is not None:
             await self.process.master.close()
+        if self.process.homeserver is not None:
+            await self.process.homeserver.close()
         self.process.stop()
         self._is_started = False
 

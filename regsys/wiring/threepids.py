@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
+from regsys.accounts.homeserver_emails import emails_changed
 from regsys.accounts.usernames import Usernames
 from regsys.client_api.names_from_threepids import ThreepidNames
 from regsys.interfaces.internal import IOwnThreepidStore
+from regsys.model import UserID
+from regsys.model.jobs import NewJob
 from regsys.threepids.account import AccountThreepids
 from regsys.threepids.addresses import NewcomersThreepids
 from regsys.threepids.changes import ThreepidWriter
@@ -19,7 +24,12 @@ def writer(parts: Parts, store: IOwnThreepidStore) -> ThreepidWriter:
         dedup_keys=parts.stores.jobs,
         start_jobs=parts.held_jobs.put,
         clock=parts.clock,
+        following=no_jobs if parts.delegation is None else emails_changed,
     )
+
+
+def no_jobs(user_id: UserID, medium: str) -> Sequence[NewJob]:
+    return ()
 
 
 def newcomers(parts: Parts, stores: AccountStores) -> NewcomersThreepids:

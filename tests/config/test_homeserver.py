@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from regsys.config import HomeserverConfig
+from regsys.config import DelegationConfig, HomeserverConfig
 from regsys.model import Secret
-from tests.config.case import ConfigCase
+from tests.config.case import OPEN, ConfigCase
 
 URL = "http://localhost:8008"
 NAME = "regsys.homeserver"
@@ -54,3 +54,86 @@ class HomeserverTests(ConfigCase):
         ):
             self.assertProblem(section(**options), f"{NAME}{part}")
             self.assertNotIn("canary", "".join(self.problems(section(**options))))
+
+
+class DelegationTests(ConfigCase):
+    def options(self, block: Any = None, **here: Any) -> dict[str, Any]:
+        block = {"enabled": True, "secret": "abc", **(block or {})}
+        return {
+            "matrix_authentication_service": {k: v for k, v in block.items() if v is not None},
+            "regsys": {"homeserver": {"url": URL, "delegated": True, **here}},
+            **OPEN,
+        }
+
+    def test_read(self) -> None:
+        """Both files' parts make one; registration and passwords are regsys's, guests nobody's."""
+        wanted = DelegationConfig(url=URL, secret=Secret("abc"), endpoint="http://regsys:8009/")
+        for block in ({"secret": "abc"}, {"secret": None, "secret_path": self.file("abc\n")}):
+            block = {**block, "endpoint": "http://regsys:8009/"}
+            config = self.parse(self.options(block, url=f"{URL}/"))
+            self.assertEqual((config.delegation, config.homeserver), (wanted, None))
+            self.assertEqual((config.unused, config.warnings), ((), ()))
+            self.assertNotIn("abc", repr(config))
+        self.assertTrue(config.registration.enabled and config.passwords.login_enabled)
+
+    def test_notDelegated(self) -> None:
+        """Without ``delegated`` the block is about another service: accounts come from there, and
+        its secret is not looked at."""
+        block = {"enabled": True, "endpoint": "http://x/", "secret_path": "/nowhere"}
+        config = self.parse({"matrix_authentication_service": block})
+        self.assertEqual((config.delegation, config.unused), (None, ()))
+        self.assertFalse(config.passwords.login_enabled)
+
+    def test_refused(self) -> None:
+        """Whatever is missing is named, with what to write; no problem quotes the secret."""
+        service = "matrix_authentication_service"
+        for options, part in (
+            (self.options({"secret": None}), f"{service}.secret: missing"),
+            (self.options({"secret": "can ary"}), f"{service}.secret: has a space"),
+            (self.options({"enabled": False}), f"{service}.enabled: off"),
+            (self.options(url=None), f"{NAME}.url: missing, but delegated"),
+            (self.options(url="hs:8008"), f"{NAME}.url: not the address"),
+            (self.options({"secret": None, "secret_path": "/nowhere"}), "cannot be read"),
+        ):
+            self.assertProblem(options, part)
+            self.assertNotIn("can ary", "".join(self.problems(options)))
+
+    def test_closedDoors(self) -> None:
+        """What the homeserver's file must switch off is switched off here, too, until a second file
+        says otherwise: a warning says so."""
+        for name, off in (
+            ("enable_registration", {"enable_registration": False}),
+            ("password_config.enabled", {"password_config": {"enabled": False}}),
+            ("allow_guest_access", {"allow_guest_access": True}),
+            ("as_token", self.options(as_token="abc")),
+        ):
+            self.assertWarning({**self.options(), **off}, name)
+        guests = self.parse({**self.options(), "allow_guest_access": True})
+        self.assertFalse(guests.registration.allow_guest_access)
+
+    def test_schema(self) -> None:
+        """A role of our schema's name would show the homeserver our tables instead of its own."""
+        for role, schema in (("regsys", None), ("x", "x"), ("x", None)):
+            more: dict[str, Any] = {} if schema is None else {"database_schema": schema}
+            database = {"name": "psycopg2", "args": {"user": role, "dbname": "x"}}
+            options = {**self.options(), "database": database}
+            options["regsys"] = {**options["regsys"], **more}
+            if role in ("regsys", schema):
+                self.assertProblem(options, "regsys.database_schema: the name of the role")
+                options["regsys"]["database"] = {"name": "sqlite3", "args": {"database": "a.db"}}
+            self.assertIsNotNone(self.parse(options).delegation)
+
+    def test_bridges(self) -> None:
+        """Application services cannot log users in, as the homeserver refuses it, too."""
+        file = self.file(
+            """
+            id: irc
+            url: null
+            as_token: a
+            hs_token: b
+            sender_localpart: ircbot
+            namespaces: {users: [{exclusive: true, regex: '@irc_.*:example\\.com'}]}
+            """
+        )
+        config = self.parse({**self.options(), "app_service_config_files": [file]})
+        self.assertFalse(config.appservices[0].may_log_in)

@@ -19,7 +19,12 @@ from regsys.replication.wire import RUN_JOBS_PATH
 from regsys.testing import config, memory_process
 from regsys.wiring.process import Process
 from regsys.wiring.subsystem import Subsystem
-from tests.accounts import test_contradictions, test_deactivation, test_followers
+from tests.accounts import (
+    test_contradictions,
+    test_deactivation,
+    test_delegation,
+    test_followers,
+)
 from tests.appservices import test_logins, test_requests
 from tests.client_api import (
     test_account_password,
@@ -62,6 +67,10 @@ class RemoteSystem(_SystemCase):
     the worker's calls, but for what it tells the master of jobs."""
 
     asked = 0
+
+    @property
+    def main(self) -> Subsystem:
+        return self.master
 
     def connection(self) -> Master:
         """What the worker has of its master."""
@@ -194,6 +203,26 @@ class SocketTests(OverSockets, WorkerTests):
         self.assertEqual((self.asked, len(opened)), (2, 1))
 
 
+class DelegationTests(RemoteSystem, test_delegation.DelegatedCase):
+    def test_repeated(self) -> None:
+        """A worker's call that its master could not finish is sent again, and goes on where it
+        stood."""
+        self.register()
+        self.double.faults = {"upsert_device": ["hang-up", "hang-up"]}
+        login = {"type": "m.login.password", "user": "alice", "password": "correct horse"}
+        body = {**login, "device_id": "DESK", "initial_device_display_name": "desk"}
+        answering = self.client.start("POST", "/_matrix/client/v3/login", body)
+        self.settle()
+        self.assertNoResult(answering)
+        self.failed_jobs.flush()
+        self.clock.advance(1)
+        answer = self.client.answer(answering)
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual(self.devices()["DESK"], "desk")
+        self.assertTrue(self.is_active(answer.json["access_token"]))
+        self.assertNothingWaits()
+
+
 class WiringTests(SystemCase):
     def test_wrongConfiguration(self) -> None:
         """A worker's configuration makes no main process, and the other way round."""
@@ -245,6 +274,9 @@ SUITES: Sequence[type[SystemCase]] = (
     test_password_reset.ResetTests,
     test_devices.DeleteTests,
     test_account_deactivation.DeactivationTests,
+    test_delegation.AccountTests,
+    test_delegation.LoginTests,
+    test_delegation.IntrospectionTests,
 )
 for way, kind in (("Remote", RemoteSystem), ("Sockets", OverSockets)):
     for suite in SUITES:

@@ -180,4 +180,5 @@ def _rows_with_fixed_names(txn: Transaction) -> None:
     """Rows whose names our stores choose themselves."""
     txn.insert("milestones", name=NEIGHBOUR, user_id=str(USER), reached_ms=FAR_MS)
     txn.insert("rate_limits", key=NEIGHBOUR, empty_us=FAR_MS, refused=False)
+    txn.insert("provisioning", user_id=str(USER), device_id="TABLET", job_id=NEIGHBOUR)
     txn.insert("watches", name=NEIGHBOUR, since_ms=FAR_MS, last_ms=FAR_MS)

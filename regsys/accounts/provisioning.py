@@ -1,0 +1,213 @@
+"""Accounts and devices at the homeserver whose auth service this is (contract B17.3-4)."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Optional, Protocol, Sequence
+
+import attr
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from regsys import clock
+from regsys.errors import HomeserverUnavailable, UsernameTaken
+from regsys.interfaces import IDevices, IUserLookup
+from regsys.model import Login, NewAccount, NewDevice, UserID
+from regsys.model.accounts import CLOCKS_APART_MS
+from regsys.model.jobs import Job, NewJob
+from regsys.model.provisioning import HomeserverUser
+from regsys.storage.devices import DeviceStore
+from regsys.storage.jobs import JobStore
+from regsys.storage.provisioning import PROVISION_DEVICE, ProvisioningStore
+
+END_LOGINS = "end_logins"
+# How long a client waits until the homeserver knows that a device is logged out.
+TELL_S = 4.0
+
+log = Logger()
+
+
+class HomeserverUsers(Protocol):
+    """What the homeserver offers: ``outbound/synapse.py``. Each call raises HomeserverUnavailable
+    if it did not answer, or not as it should."""
+
+    async def provision_user(self, user_id: UserID) -> bool: ...
+
+    async def upsert_device(
+        self, user_id: UserID, device_id: str, display_name: Optional[str] = None
+    ) -> bool: ...
+
+    async def delete_device(self, user_id: UserID, device_id: str) -> None: ...
+
+    async def delete_user(self, user_id: UserID, erase: bool) -> None: ...
+
+
+class HomeserverAdmin(Protocol):
+    """``outbound/synapse_admin.py``."""
+
+    async def user(self, user_id: UserID) -> Optional[HomeserverUser]: ...
+
+    async def shadow_ban(self, user_id: UserID) -> None: ...
+
+    async def set_user_type(self, user_id: UserID, user_type: str) -> None: ...
+
+
+@attr.frozen(kw_only=True)
+class Provisioner:
+    """Makes accounts and devices there. Each step is idempotent, so a process that goes on after
+    another takes all of them again."""
+
+    users: HomeserverUsers
+    admin: HomeserverAdmin
+
+    async def account(self, new: NewAccount) -> None:
+        """Make the account with its device. UsernameTaken, UsernameReserved or InvalidUsername if
+        it cannot be made there."""
+        await self._user(new.user_id, new.created_ms)
+        # Before the client has its tokens: a shadow-banned user must not say a word.
+        if new.shadow_banned:
+            await self.admin.shadow_ban(new.user_id)
+        if new.user_type is not None:
+            await self.admin.set_user_type(new.user_id, new.user_type)
+        if new.device is not None:
+            device = new.device
+            name = device.display_name
+            if not await self.users.upsert_device(new.user_id, device.login.device_id, name):
+                raise HomeserverUnavailable(f"it does not know {new.user_id}, whom it has made")
+
+    async def device(
+        self, user_id: UserID, device_id: str, display_name: Optional[str], created_ms: int
+    ) -> None:
+        """Make the device. An account that it does not know was here before regsys was its auth
+        service, or its database is a new one: it is made, too. Errors as ``account``."""
+        if not await self.users.upsert_device(user_id, device_id, display_name):
+            await self._user(user_id, created_ms)
+            if not await self.users.upsert_device(user_id, device_id, display_name):
+                raise HomeserverUnavailable(f"it does not know {user_id}, whom it has made")
+
+    async def _user(self, user_id: UserID, created_ms: int) -> None:
+        if await self.users.provision_user(user_id):
+            return
+        # There is such a user already. Since its accounts are ours to make, it is this one, made by
+        # an earlier call; but for those of application services, and those who are older.
+        there = await self.admin.user(user_id)
+        if there is None:
+            raise HomeserverUnavailable(f"{user_id} was there, and is not")
+        is_older = there.created_ms < created_ms - CLOCKS_APART_MS
+        if there.appservice_id is not None or is_older or there.deactivated:
+            raise UsernameTaken()
+
+
+@implementer(IDevices)
+@attr.frozen(kw_only=True)
+class ProvisionedDevices:
+    """Logins (IDevices) of which the homeserver knows before their tokens are given out."""
+
+    devices: DeviceStore
+    users: IUserLookup
+    provisioner: Provisioner
+    pending: ProvisioningStore
+    start_jobs: Callable[[Sequence[NewJob]], None]
+
+    async def register(self, user_id: UserID, device: NewDevice) -> Login:
+        def job_of(is_new: bool) -> NewJob:
+            payload = {
+                "user_id": str(user_id),
+                "device_id": device.login.device_id,
+                # A device that exists keeps the name that its user may have given it there.
+                "display_name": device.display_name if is_new else None,
+            }
+            return NewJob(kind=PROVISION_DEVICE, payload=payload)
+
+        login, job = await self.devices.register_with(user_id, device, job_of)
+        if job is None:
+            # A worker's call that is sent again: the first may have been cut off before this.
+            await self.finish(user_id, login.device_id)
+            return login
+        try:
+            await self._provision(job.job_id, job.payload)
+        except HomeserverUnavailable:
+            self.start_jobs((job,))
+            raise
+        return login
+
+    async def finish(self, user_id: UserID, device_id: str) -> None:
+        """Go on with a login that an earlier call has written, unless the homeserver knows it."""
+        waiting = await self.pending.pending(user_id, device_id)
+        if waiting is not None:
+            await self._provision(waiting.job_id, waiting.payload)
+
+    async def run(self, job: Job) -> None:
+        """The handler of PROVISION_DEVICE jobs."""
+        user_id = UserID.parse(job.payload["user_id"])
+        if await self.devices.has_device(user_id, job.payload["device_id"]):
+            await self._provision(job.job_id, job.payload)
+
+    async def _provision(self, job_id: str, payload: Mapping[str, Any]) -> None:
+        user_id, device_id = UserID.parse(payload["user_id"]), payload["device_id"]
+        made_ms = await self._made(user_id)
+        await self.provisioner.device(user_id, device_id, payload["display_name"], made_ms)
+        await self.pending.device_known(user_id, device_id, job_id)
+
+    async def _made(self, user_id: UserID) -> int:
+        user = await self.users.find(user_id.localpart)
+        return 0 if user is None else user.created_ms
+
+
+@attr.frozen(kw_only=True)
+class LoginsEnd:
+    """Tells the homeserver of logins that have ended here (``EndedLogins`` of storage/devices.py).
+    The homeserver keeps what it was told of a token for two minutes, unless its device is deleted
+    there."""
+
+    homeserver: HomeserverUsers
+    users: IUserLookup
+    devices: DeviceStore
+    jobs: JobStore
+    start_jobs: Callable[[Sequence[NewJob]], None]
+    clock: IReactorTime
+
+    def job(self, user_id: UserID, device_ids: Sequence[str], erase: bool = False) -> NewJob:
+        payload = {"user_id": str(user_id), "device_ids": list(device_ids), "erase": erase}
+        return NewJob(kind=END_LOGINS, payload=payload)
+
+    def now_ms(self) -> int:
+        return clock.now_ms(self.clock)
+
+    async def tell(self, job: NewJob) -> None:
+        """Return when it is done, or has failed: then the job goes on."""
+        telling: Deferred[None] = Deferred.fromCoroutine(self._tell(job))
+        try:
+            await telling.addTimeout(TELL_S, self.clock)
+        except Exception as error:  # the logout itself has succeeded
+            log.warn(
+                "the homeserver is not told yet that {user_id} is logged out: {error}",
+                user_id=job.payload["user_id"],
+                error=str(error),
+            )
+            self.start_jobs((job,))
+
+    async def _tell(self, job: NewJob) -> None:
+        await self._end(job.payload)
+        await self.jobs.finish(job.job_id)
+
+    async def run(self, job: Job) -> None:
+        """The handler of END_LOGINS jobs."""
+        await self._end(job.payload)
+
+    async def _end(self, payload: Mapping[str, Any]) -> None:
+        user_id = UserID.parse(payload["user_id"])
+        user = await self.users.find(user_id.localpart)
+        if user is None:
+            return
+        if user.deactivated:
+            await self.homeserver.delete_user(user_id, payload["erase"])
+            return
+        for device_id in payload["device_ids"]:
+            if await self.devices.has_device(user_id, device_id):
+                continue
+            await self.homeserver.delete_device(user_id, device_id)
+            # It may have been logged in again at the same moment, and then belongs there.
+            if await self.devices.has_device(user_id, device_id):
+                await self.homeserver.upsert_device(user_id, device_id)

@@ -1,0 +1,84 @@
+"""What only a Synapse's admin API can do for its auth service. It is asked with a token of ours,
+which Synapse has us introspect: so no administrator's account is needed."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Optional
+from urllib.parse import quote
+
+import attr
+from twisted.logger import Logger
+
+from regsys.model import Secret, UserID
+from regsys.model.provisioning import HomeserverUser
+from regsys.outbound.http import Answer
+from regsys.outbound.synapse import Synapse
+
+log = Logger()
+
+
+@attr.frozen(kw_only=True)
+class SynapseAdmin:
+    """``token_of`` makes a token of this user with the scope of an administrator. The user must
+    exist there: for an unknown one Synapse answers 500."""
+
+    synapse: Synapse
+    token_of: Callable[[UserID], Secret]
+
+    async def user(self, user_id: UserID) -> Optional[HomeserverUser]:
+        """The user; None if there is none. It is asked by its own token."""
+        answer = await self._ask("GET", f"v2/users/{quote(str(user_id), '')}", user_id)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise self.synapse.refused("v2/users", answer)
+        found = self.synapse.json_object("v2/users", answer)
+        created_s, service = found.get("creation_ts"), found.get("appservice_id")
+        if type(created_s) is not int or not isinstance(service, (str, type(None))):
+            raise self.synapse.unavailable("v2/users", "the answer has another shape")
+        return HomeserverUser(
+            appservice_id=service,
+            created_ms=created_s * 1000,
+            deactivated=found.get("deactivated") is True,
+        )
+
+    async def email_owner(self, acting: UserID, address: str) -> Optional[UserID]:
+        """The user who has this email address; None if nobody has. ``acting``: any user whom it
+        knows."""
+        path = f"v1/threepid/email/users/{quote(address, '')}"
+        answer = await self._ask("GET", path, acting)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise self.synapse.refused("v1/threepid", answer)
+        found = self.synapse.json_object("v1/threepid", answer)
+        try:
+            return UserID.parse(str(found.get("user_id")))
+        except ValueError:
+            raise self.synapse.unavailable("v1/threepid", "the answer has no user_id") from None
+
+    async def shadow_ban(self, user_id: UserID) -> None:
+        path = f"v1/users/{quote(str(user_id), '')}/shadow_ban"
+        answer = await self._ask("POST", path, user_id, {})
+        if answer.status != 200:
+            raise self.synapse.refused("shadow_ban", answer)
+
+    async def set_user_type(self, user_id: UserID, user_type: str) -> None:
+        """A type that it does not know is logged: a retry would not help."""
+        path = f"v2/users/{quote(str(user_id), '')}"
+        answer = await self._ask("PUT", path, user_id, {"user_type": user_type})
+        if answer.status == 400:
+            log.error(
+                "the homeserver does not know the user type {user_type}, which {user_id} has here:"
+                " name it in its user_types.extra_user_types",
+                user_type=user_type,
+                user_id=str(user_id),
+            )
+        elif answer.status != 200:
+            raise self.synapse.refused("v2/users", answer)
+
+    async def _ask(
+        self, method: str, path: str, acting: UserID, body: Optional[Mapping[str, Any]] = None
+    ) -> Answer:
+        token = self.token_of(acting).reveal()
+        return await self.synapse.ask(method, f"/_synapse/admin/{path}", token, body)

@@ -1,0 +1,163 @@
+"""What is different where this is the auth service of a homeserver (contract B17)."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+
+import attr
+
+from regsys.accounts.delegated_writer import DelegatedWriter
+from regsys.accounts.homeserver_emails import HomeserverEmails
+from regsys.accounts.provisioning import END_LOGINS, LoginsEnd, ProvisionedDevices, Provisioner
+from regsys.accounts.writer import LocalWriter, OnCreated
+from regsys.client_api.introspection import Introspection
+from regsys.config import Config, DelegationConfig
+from regsys.credentials.access_tokens import GuestTokens, TokenAuth
+from regsys.credentials.internal_tokens import InternalTokens
+from regsys.http import Endpoint
+from regsys.interfaces import IAuth, IThreepidStore
+from regsys.jobs import Handler
+from regsys.model import UserID
+from regsys.model.jobs import NewJob
+from regsys.outbound.homeserver import AuthServiceAccess, Homeserver
+from regsys.outbound.http import HTTPClient
+from regsys.outbound.synapse import Synapse
+from regsys.outbound.synapse_admin import SynapseAdmin
+from regsys.storage.devices import DeviceStore
+from regsys.storage.jobs import JobStore
+from regsys.storage.provisioning import (
+    PROVISION_ACCOUNT,
+    PROVISION_DEVICE,
+    KnownLogins,
+    ProvisioningStore,
+)
+from regsys.storage.users import UserStore
+from regsys.web import introspection
+from regsys.wiring.process import Process
+
+# The kinds of jobs, none of which a process runs that tells no homeserver.
+NO_JOBS: Mapping[str, Optional[Handler]] = {
+    PROVISION_ACCOUNT: None,
+    PROVISION_DEVICE: None,
+    END_LOGINS: None,
+}
+# Numbers alone are refused there: they are kept for guests.
+NUMBER_PREFIX = "u"
+
+
+@attr.frozen(kw_only=True)
+class Delegation:
+    """The homeserver, what it is told, and by which tokens. ``users`` and ``devices`` are for
+    look-ups."""
+
+    config: DelegationConfig
+    public_baseurl: str
+    clock: Any
+    synapse: Synapse
+    admin: SynapseAdmin
+    tokens: InternalTokens
+    provisioner: Provisioner
+    pending: ProvisioningStore
+    users: UserStore
+    devices: DeviceStore
+    jobs: JobStore
+    start_jobs: Callable[[Sequence[NewJob]], None]
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Config,
+        clock: Any,
+        process: Process,
+        start_jobs: Callable[[Sequence[NewJob]], None],
+    ) -> Optional[Delegation]:
+        """None if this is no homeserver's auth service."""
+        if config.delegation is None:
+            return None
+        database = process.database
+        synapse = Synapse.from_config(config.delegation, process.http, process.homeserver)
+        tokens = InternalTokens(secret=process.macaroon_secret, clock=clock)
+
+        def token_of(user_id: UserID) -> Any:
+            return tokens.make(user_id, is_admin=True)
+
+        admin = SynapseAdmin(synapse=synapse, token_of=token_of)
+        return cls(
+            config=config.delegation,
+            public_baseurl=config.public_baseurl,
+            clock=clock,
+            synapse=synapse,
+            admin=admin,
+            tokens=tokens,
+            provisioner=Provisioner(users=synapse, admin=admin),
+            pending=ProvisioningStore(database),
+            users=UserStore(database),
+            devices=DeviceStore(database, clock),
+            jobs=JobStore(database),
+            start_jobs=start_jobs,
+        )
+
+    def homeserver(self, server_name: str, http: HTTPClient) -> Homeserver:
+        """Its client-server API, for what jobs do as users."""
+        access = AuthServiceAccess(token_of=self.tokens.make, anybody=self.pending.somebody)
+        return Homeserver.acting_by(access, self.config.url, server_name, http)
+
+    @property
+    def logins_end(self) -> LoginsEnd:
+        return LoginsEnd(
+            homeserver=self.synapse,
+            users=self.users,
+            devices=self.devices,
+            jobs=self.jobs,
+            start_jobs=self.start_jobs,
+            clock=self.clock,
+        )
+
+    def writer(
+        self, local: LocalWriter, on_created: Sequence[OnCreated], devices: DeviceStore
+    ) -> DelegatedWriter:
+        """Around one that writes to our own tables. ``on_created`` are told of the accounts that
+        are whole on both sides."""
+        provisioned = self.provisioned_devices(devices)
+        return DelegatedWriter(
+            local=attr.evolve(
+                local, devices=provisioned, start_jobs=lambda jobs: None, on_created=()
+            ),
+            accounts=local.accounts,
+            provisioner=self.provisioner,
+            pending=self.pending,
+            issue=local.logins.issue,
+            start_jobs=self.start_jobs,
+            clock=self.clock,
+            on_created=on_created,
+        )
+
+    def provisioned_devices(self, devices: DeviceStore) -> ProvisionedDevices:
+        return ProvisionedDevices(
+            devices=devices,
+            users=self.users,
+            provisioner=self.provisioner,
+            pending=self.pending,
+            start_jobs=self.start_jobs,
+        )
+
+    def emails(self, owners: IThreepidStore) -> HomeserverEmails:
+        return HomeserverEmails(homeserver=self.synapse, admin=self.admin, owners=owners)
+
+    def handlers(self, writer: DelegatedWriter) -> Mapping[str, Optional[Handler]]:
+        """What runs the jobs."""
+        return {
+            PROVISION_ACCOUNT: writer.recover,
+            PROVISION_DEVICE: self.provisioned_devices(self.devices).run,
+            END_LOGINS: self.logins_end.run,
+        }
+
+    def endpoints(
+        self, guests: GuestTokens, active: Callable[[IAuth], IAuth]
+    ) -> Iterator[Endpoint]:
+        """What the homeserver asks. ``active`` records who is active."""
+        known = KnownLogins(self.devices.db, self.clock)
+        auth = TokenAuth(logins=known, accounts=self.users, guests=guests, clock=self.clock)
+        asked = Introspection(auth=active(auth), internal=self.tokens, clock=self.clock)
+        yield introspection.delegated_introspection(asked.of, self.config.secret)
+        yield introspection.discovery(self.public_baseurl)

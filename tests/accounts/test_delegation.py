@@ -1,0 +1,729 @@
+"""Accounts and logins here and at the homeserver whose auth service this is (contract B17)."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any, ClassVar, Mapping, Optional
+from urllib.parse import quote
+
+from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.server import Request
+
+from regsys.accounts.provisioning import TELL_S
+from regsys.client_api.introspection import Introspection
+from regsys.credentials.internal_tokens import InternalTokens
+from regsys.errors import Forbidden
+from regsys.interfaces import Verdict
+from regsys.jobs import wait_ms
+from regsys.model import Registration, Secret, Threepid, UserID
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process, system
+from regsys.threepids.changes import ThreepidWriter
+from regsys.wiring import embedded
+from regsys.wiring.subsystem import Subsystem
+from tests.doubles.synapse import AS_TOKEN, FORGET, HANG_UP, SECRET, STALL, SynapseDouble, User
+from tests.support import invariants
+from tests.support.case import DUMMY, PASSWORD, SystemCase
+from tests.support.client import V3, Answer
+from tests.support.crash import NOW_S, CrashCase, OnSQLite, Process
+from tests.support.due_jobs import run_due
+
+OPTIONS: Mapping[str, Any] = {
+    "matrix_authentication_service": {"enabled": True, "secret": SECRET},
+    "regsys": {
+        "homeserver": {"url": "http://synapse.example", "delegated": True},
+        "rc_availability": False,
+    },
+}
+ALICE = UserID("alice", "test.example")
+PASSWORD_AUTH: Mapping[str, Any] = {
+    "type": "m.login.password",
+    "identifier": {"type": "m.id.user", "user": "alice"},
+    "password": PASSWORD,
+}
+
+
+class DelegatedCase(SystemCase):
+    options: ClassVar[Mapping[str, Any]] = OPTIONS
+
+    def setUp(self) -> None:
+        self.double = SynapseDouble()
+        self.double.introspect = lambda token: self.introspect(token).json
+        self.treq = StubTreq(self.double)
+        super().setUp()
+        self.double.now_s = self.clock.seconds
+
+    def system(self, **options: Any) -> None:
+        super().system(**{"treq": self.treq, **self.options, **options})
+
+    def restart(self, **options: Any) -> None:
+        """Replace the process by another one: what the old one holds in memory is lost."""
+        self.system(database=self.database, **options)
+
+    def settle(self) -> None:
+        """Run everything that needs no time."""
+        for _ in range(5):
+            self.treq.flush()
+            self.clock.advance(0)
+
+    def later(self) -> None:
+        """Jobs that have failed, or whose process has died, are run again."""
+        self.failed_jobs.flush()
+        self.clock.advance(max(61, wait_ms(20) / 1000 * 2))
+        self.wait(run_due(self.main.jobs))
+        self.settle()
+
+    @property
+    def main(self) -> Subsystem:
+        """The subsystem that makes accounts and runs jobs."""
+        return self.subsystem
+
+    def introspect(self, token: str, secret: Optional[str] = SECRET) -> Answer:
+        form = f"token={quote(token)}&token_type_hint=access_token"
+        return self.client.ask("POST", "/oauth2/introspect", form.encode(), token=secret)
+
+    def is_active(self, token: str) -> bool:
+        return bool(self.introspect(token).json["active"])
+
+    def devices(self, name: str = "alice") -> Mapping[str, Optional[str]]:
+        return self.double.users[name].devices
+
+    def log_in(self, name: str = "alice", **more: Any) -> Answer:
+        body = {"type": "m.login.password", "user": name, "password": PASSWORD, **more}
+        return self.client.post(f"{V3}/login", body)
+
+    def assertNothingWaits(self) -> None:
+        self.assertEqual(self.rows("SELECT * FROM provisioning"), [])
+        self.assertEqual(self.rows("SELECT kind FROM jobs"), [])
+
+
+class AccountTests(DelegatedCase):
+    def test_whole(self) -> None:
+        """When the client has its answer, the homeserver knows the account and the device, after
+        three calls."""
+        made = self.register(device_id="PHONE", initial_device_display_name="mine")
+        self.assertEqual(self.devices(), {"PHONE": "mine"})
+        self.assertTrue(self.is_active(made["access_token"]))
+        calls = ["is_localpart_available", "provision_user", "upsert_device"]
+        self.assertEqual([name for name, _ in self.double.calls], calls)
+        self.settle()
+        self.assertNothingWaits()
+
+    def test_dialogue(self) -> None:
+        """A dialogue asks once whether its name is free, unless it asks for another."""
+        body = {"username": "alice", "password": PASSWORD}
+        auth = {**DUMMY, "session": self.challenge(**body)["session"]}
+        self.clock.advance(0)
+        self.assertEqual(self.client.register(**body, auth=auth).status, 200)
+        self.assertEqual(self.double.called("is_localpart_available"), 1)
+        auth = {**DUMMY, "session": self.challenge(**{**body, "username": "bob"})["session"]}
+        self.double.users["carol"] = User()
+        answer = self.client.register(**{**body, "username": "carol"}, auth=auth)
+        self.assertRefused(answer, 400, "M_USER_IN_USE")
+        self.assertEqual(self.double.called("is_localpart_available"), 3)
+
+    def test_withoutLogin(self) -> None:
+        self.register(inhibit_login=True)
+        self.assertEqual(self.devices(), {})
+        self.assertNothingWaits()
+
+    def test_takenThere(self) -> None:
+        """Names that it has, or keeps for services, are not registered here."""
+        self.double.users["bob"] = User()
+        self.double.exclusive = re.compile("irc_.*")
+        for name, errcode in (("bob", "M_USER_IN_USE"), ("irc_x", "M_EXCLUSIVE")):
+            answer = self.client.register(username=name, password=PASSWORD, auth=DUMMY)
+            self.assertRefused(answer, 400, errcode)
+            answer = self.client.get(f"{V3}/register/available?username={name}")
+            self.assertRefused(answer, 400, errcode)
+        self.assertEqual(self.counts()["users"], 0)
+
+    def taken_meanwhile(self, **user: Any) -> None:
+        """An application service makes the name after regsys has asked for it."""
+
+        def on_call(call: str) -> None:
+            if call == "provision_user":
+                self.double.users["alice"] = User(**user)
+
+        self.double.on_call = on_call
+
+    def test_lostRace(self) -> None:
+        """A name that an application service has taken meanwhile is undone here whole: the session,
+        the token and the address are free for another name."""
+        self.system(registration_requires_token=True)
+        self.change(
+            "INSERT INTO registration_tokens (token, uses_allowed, completed, revoked, created_ms)"
+            " VALUES ('once', 1, 0, FALSE, 0)"
+        )
+        stage = {"type": "m.login.registration_token", "token": "once"}
+        body = {"username": "alice", "password": PASSWORD}
+        session = self.challenge(**body)["session"]
+        auth = {**DUMMY, "session": session}
+        self.challenge(auth={**stage, "session": session})
+        before = self.counts()
+        self.taken_meanwhile(appservice_id="irc", created_s=int(self.clock.seconds()))
+        answer = self.client.register(**body, auth=auth)
+        self.assertRefused(answer, 400, "M_USER_IN_USE")
+        self.double.on_call = lambda call: None
+        self.assertEqual(self.counts(), before)
+        self.assertEqual(self.rows("SELECT * FROM milestones"), [])
+        self.assertEqual(self.double.users["alice"].devices, {})
+        again = self.client.register(**{**body, "username": "carol"}, auth=auth)
+        self.assertEqual(again.status, 200, again)
+        self.assertEqual(self.rows("SELECT completed FROM registration_tokens"), [(1,)])
+        self.assertEqual(self.rows("SELECT user_id FROM milestones"), [("@carol:test.example",)])
+        connection: Any = self.database.pool.connection  # type: ignore[attr-defined]
+        self.assertEqual(invariants.broken(connection), {})
+
+    def test_older(self) -> None:
+        """Nor is a user taken over who is older than the account here."""
+        self.clock.advance(7200)
+        self.taken_meanwhile(created_s=int(self.clock.seconds()) - 3601)
+        answer = self.client.register(username="alice", password=PASSWORD, auth=DUMMY)
+        self.assertRefused(answer, 400, "M_USER_IN_USE")
+        self.assertEqual(self.counts()["users"], 0)
+
+    def test_generated(self) -> None:
+        """Numbers alone are no names there; those that it has are skipped."""
+        self.double.users["u1"] = User()
+        answer = self.client.register(password=PASSWORD, auth=DUMMY)
+        self.assertEqual(answer.json["user_id"], "@u2:test.example")
+
+    def test_banned(self) -> None:
+        """A shadow ban and a user type are there before the client is answered."""
+        self.system(user_types={"default_user_type": "bot"})
+        hooks = self.subsystem.hooks
+        hooks.spam.register("test", lambda *asked: Verdict.SHADOW_BAN)
+        self.register()
+        there = self.double.users["alice"]
+        self.assertEqual((there.shadow_banned, there.user_type), (True, "bot"))
+
+    def test_unheardOfType(self) -> None:
+        """A type that it does not know costs no account: a retry would not help."""
+        self.system(user_types={"default_user_type": "odd", "extra_user_types": ["odd"]})
+        self.register()
+        self.assertNothingWaits()
+
+    def test_displayName(self) -> None:
+        """A display name is set there by a job, unless it is the localpart, which is there from
+        the beginning, or the user has chosen another since. Who is not to be found is hidden."""
+        register = self.subsystem.handler.register_user
+        self.wait(register(Registration(localpart="alice", display_name="Alice")))
+        self.settle()
+        self.assertEqual(self.double.users["alice"].display_name, "Alice")
+        self.register("bob")
+        self.assertEqual(self.double.called("query_user"), 1)
+        self.double.faults["query_user"] = [HANG_UP]
+        self.wait(register(Registration(localpart="carol", display_name="Carol")))
+        self.double.users["carol"].display_name = "Caroline"
+        self.later()
+        self.assertEqual(self.double.users["carol"].display_name, "Caroline")
+        self.system(show_users_in_user_directory=False)
+        self.register("dave")
+        self.settle()
+        self.assertEqual(
+            self.double.users["dave"].data, {"im.vector.hide_profile": {"hide_profile": True}}
+        )
+        self.assertNothingWaits()
+
+    def test_emails(self) -> None:
+        """Its addresses are there after a job, and follow each change; one that is somebody else's
+        there stays there."""
+        mails = [f"{name}@mail.example" for name in ("a", "b", "theirs")]
+        self.double.users["old"] = User(emails=[mails[2]])
+        held = tuple(Threepid("email", mail, 1) for mail in (mails[0], mails[2]))
+        number = Threepid("msisdn", "447700900123", 1)
+        register = self.subsystem.handler.register_user
+        self.wait(register(Registration(localpart="alice", threepids=(*held, number))))
+        self.settle()
+        there = self.double.users["alice"]
+        self.assertEqual((there.emails, self.double.users["old"].emails), (mails[:1], mails[2:]))
+        writer: Any = self.main.handler._writer
+        parts = writer.local.deactivation.rest.parts
+        addresses = next(part for part in parts if isinstance(part, ThreepidWriter))
+        self.double.faults["provision_user"] = ["500"]
+        self.wait(addresses.add(ALICE, Threepid("email", mails[1], 1)))
+        self.later()
+        self.assertEqual(there.emails, mails[:2])
+        self.wait(addresses.remove(ALICE, "email", mails[0]))
+        self.settle()
+        self.assertEqual(there.emails, mails[1:2])
+        self.assertNothingWaits()
+        # A job of an account that it does not know, or not any more, makes no user.
+        del self.double.users["alice"]
+        self.wait(addresses.remove(ALICE, "email", mails[1]))
+        self.settle()
+        self.assertNotIn("alice", self.double.users)
+
+    def test_bridges(self) -> None:
+        """An application service's registration is passed on: the account is the homeserver's
+        alone, and its answer is the client's."""
+        self.double.exclusive = re.compile("irc_.*")
+        body = {"type": "m.login.application_service", "username": "irc_x", "inhibit_login": True}
+        for status, errcode in ((200, None), (400, "M_USER_IN_USE")):
+            answer = self.client.post(f"{V3}/register", body, token=AS_TOKEN)
+            self.assertEqual((answer.status, answer.errcode), (status, errcode))
+        self.assertEqual(self.double.users["irc_x"].appservice_id, "bridge")
+        self.assertEqual(self.counts()["users"], 0)
+        self.assertRefused(self.client.post(f"{V3}/register", body), 401, "M_MISSING_TOKEN")
+        self.double.faults["register"] = ["502"]
+        answer = self.client.post(f"{V3}/register", body, token=AS_TOKEN)
+        self.assertRefused(answer, 503, "M_UNKNOWN")
+
+    def test_guests(self) -> None:
+        """It has no guests, whoever asks for one."""
+        self.system(allow_guest_access=True)
+        self.assertRefused(self.client.register("?kind=guest"), 403, "M_FORBIDDEN")
+        making = self.subsystem.handler.register_user(Registration(make_guest=True))
+        self.failureResultOf(Deferred.fromCoroutine(making), Forbidden)
+        self.assertEqual(self.counts()["users"], 0)
+
+    def test_embedded(self) -> None:
+        """An embedded regsys keeps no accounts, and cannot be an auth service."""
+        chosen = config(**self.options)
+        process = memory_process(self, chosen, self.clock)
+        parts: Any = {"store": None, "devices": None, "auth": None}
+        with self.assertRaisesRegex(ValueError, "delegated is for a regsys that keeps"):
+            embedded(chosen, self.clock, process=process, **parts)
+
+
+class AwayTests(DelegatedCase):
+    CALLS = ("is_localpart_available", "provision_user", "upsert_device")
+
+    def begin(self, name: str) -> Mapping[str, Any]:
+        body = {"username": name, "password": PASSWORD, "device_id": "PHONE"}
+        session = self.challenge(**body)["session"]
+        self.clock.advance(0)
+        self.double.calls.clear()
+        return {**body, "auth": {**DUMMY, "session": session}}
+
+    def test_sameDialogue(self) -> None:
+        """Whichever call is lost, before or after it was done, the client gets a 503 with a
+        Retry-After and no valid token; its next request goes on, with the same account and
+        device."""
+        for number, (call, fault) in enumerate(
+            (call, fault) for call in self.CALLS[1:] for fault in (FORGET, HANG_UP, "500", "502")
+        ):
+            name = f"user{number}"
+            body = self.begin(name)
+            # The job that goes on is tried at once.
+            self.double.faults = {call: [fault, fault]}
+            answer = self.client.register(**body)
+            self.assertRefused(answer, 503, "M_UNKNOWN", (call, fault))
+            self.assertIn("retry-after", answer.headers)
+            self.failed_jobs.flush()
+            again = self.client.register(**body)
+            self.assertEqual(again.status, 200, (call, fault, again))
+            self.assertEqual(again.json["user_id"], f"@{name}:test.example")
+            self.assertEqual(dict(self.devices(name)), {"PHONE": None})
+            self.assertTrue(self.is_active(again.json["access_token"]))
+            self.later()
+            self.assertNothingWaits()
+
+    def test_job(self) -> None:
+        """If no request comes, a job goes on; the account's own jobs begin only then."""
+        for number, call in enumerate(self.CALLS[1:]):
+            name = f"user{number}"
+            body = self.begin(name)
+            self.double.faults = {call: [FORGET, FORGET]}
+            self.assertEqual(self.client.register(**body).status, 503)
+            token = self.rows("SELECT access_hash FROM logins WHERE user_id LIKE ?", f"@{name}%")
+            self.assertEqual(len(token), 1)
+            self.assertEqual(self.rows("SELECT kind FROM jobs"), [("provision_account",)])
+            self.failed_jobs.flush()
+            self.restart()
+            self.later()
+            self.assertEqual(dict(self.devices(name)), {"PHONE": None})
+            self.assertNothingWaits()
+
+    def test_loginFinishes(self) -> None:
+        """A login to an account that waits goes on with it first."""
+        body = self.begin("alice")
+        self.double.faults = {"provision_user": [HANG_UP, HANG_UP]}
+        self.assertEqual(self.client.register(**body).status, 503)
+        self.failed_jobs.flush()
+        made = self.log_in(device_id="DESK")
+        self.assertEqual(made.status, 200, made)
+        self.assertTrue(self.is_active(made.json["access_token"]))
+        self.assertEqual(set(self.devices()), {"PHONE", "DESK"})
+
+    def test_stalls(self) -> None:
+        """A call that is not answered is given up in time."""
+        body = self.begin("alice")
+        self.double.faults = {"provision_user": [STALL, STALL]}
+        answering = self.client.start("POST", f"{V3}/register", body)
+        self.assertNoResult(answering)
+        self.clock.advance(5)
+        self.assertRefused(self.client.answer(answering), 503, "M_UNKNOWN")
+        self.clock.advance(5)
+        self.failed_jobs.flush()
+
+    def test_undoneByJob(self) -> None:
+        """If the name was taken there while nobody was looking, the job undoes the account."""
+        body = self.begin("alice")
+        self.double.faults = {"provision_user": [HANG_UP, HANG_UP]}
+        self.assertEqual(self.client.register(**body).status, 503)
+        self.failed_jobs.flush()
+        self.double.users["alice"] = User(appservice_id="irc", created_s=2**40)
+        self.later()
+        self.assertNothingWaits()
+        self.assertEqual(self.counts()["users"], 0)
+        self.assertRefused(self.client.register(**body), 400, "M_USER_IN_USE")
+
+    def test_deactivatedMeanwhile(self) -> None:
+        """An account that is deactivated before it is known is never made there."""
+        body = self.begin("alice")
+        self.double.faults = {"provision_user": [HANG_UP, HANG_UP]}
+        self.assertEqual(self.client.register(**body).status, 503)
+        self.failed_jobs.flush()
+        self.wait(self.subsystem.handler.deactivated(ALICE))
+        self.later()
+        self.assertNotIn("alice", self.double.users)
+        self.assertNothingWaits()
+
+    def test_login(self) -> None:
+        """If it is not known yet, there is no answer, and the token is not valid; a job goes on."""
+        self.register(device_id="PHONE")
+        self.double.faults = {"upsert_device": [HANG_UP, HANG_UP]}
+        self.assertRefused(self.log_in(device_id="DESK"), 503, "M_UNKNOWN")
+        self.assertEqual(self.rows("SELECT device_id FROM provisioning"), [("DESK",)])
+        self.later()
+        self.assertEqual(set(self.devices()), {"PHONE", "DESK"})
+        self.assertNothingWaits()
+
+
+class LoginTests(DelegatedCase):
+    def test_login(self) -> None:
+        """A login is known there before its answer; one that exists keeps its name there."""
+        self.register(device_id="PHONE")
+        made = self.log_in(device_id="DESK", initial_device_display_name="desk").json
+        self.assertTrue(self.is_active(made["access_token"]))
+        self.double.users["alice"].devices["DESK"] = "renamed there"
+        self.log_in(device_id="DESK", initial_device_display_name="desk")
+        self.assertEqual(dict(self.devices()), {"PHONE": None, "DESK": "renamed there"})
+        self.assertNothingWaits()
+
+    def test_olderAccount(self) -> None:
+        """An account that was here before regsys was an auth service is made there by its login."""
+        self.register()
+        del self.double.users["alice"]
+        self.assertEqual(self.log_in(device_id="DESK").status, 200)
+        self.assertEqual(dict(self.devices()), {"DESK": None})
+
+    def test_logout(self) -> None:
+        """A logout is known there before its answer."""
+        first = self.register(device_id="PHONE")["access_token"]
+        for device in ("DESK", "TV"):
+            last = self.log_in(device_id=device).json["access_token"]
+        self.client.post(f"{V3}/logout", token=first)
+        self.assertEqual(set(self.devices()), {"DESK", "TV"})
+        self.client.post(f"{V3}/logout/all", token=last)
+        self.assertEqual(dict(self.devices()), {})
+        self.assertNothingWaits()
+
+    def test_logoutWhileAway(self) -> None:
+        """Else it is answered all the same, and a job goes on, also in another process."""
+        for fault in (HANG_UP, FORGET, "500"):
+            self.system()
+            self.double.users.clear()
+            token = self.register(device_id="PHONE")["access_token"]
+            self.double.faults = {"delete_device": [fault, fault]}
+            self.assertEqual(self.client.post(f"{V3}/logout", token=token).status, 200)
+            self.assertFalse(self.is_active(token))
+            self.restart()
+            self.later()
+            self.assertEqual(dict(self.devices()), {})
+            self.assertNothingWaits()
+
+    def test_stalls(self) -> None:
+        """The client does not wait for long."""
+        token = self.register(device_id="PHONE")["access_token"]
+        self.double.faults = {"delete_device": [STALL, STALL]}
+        answering = self.client.start("POST", f"{V3}/logout", None, token=token)
+        self.assertNoResult(answering)
+        self.clock.advance(TELL_S)
+        self.assertEqual(self.client.answer(answering).status, 200)
+        self.clock.advance(5)
+        self.failed_jobs.flush()
+
+    def test_loggedInAgain(self) -> None:
+        """A late logout leaves the same device alone if it has logged in again."""
+        token = self.register(device_id="PHONE")["access_token"]
+        self.double.faults = {"delete_device": [HANG_UP, HANG_UP]}
+        self.client.post(f"{V3}/logout", token=token)
+        again = self.log_in(device_id="PHONE").json["access_token"]
+        self.later()
+        self.assertEqual(set(self.devices()), {"PHONE"})
+        self.assertTrue(self.is_active(again))
+
+    def test_deactivation(self) -> None:
+        """A deactivated account is deactivated there, and no token of it is active."""
+        token = self.register()["access_token"]
+        self.wait(self.subsystem.handler.deactivated(ALICE))
+        self.assertTrue(self.double.users["alice"].deactivated)
+        self.assertFalse(self.is_active(token))
+        self.assertNothingWaits()
+
+    def test_erase(self) -> None:
+        """What a person wants forgotten here is forgotten there, and at once."""
+        token = self.register()["access_token"]
+        path = f"{V3}/account/deactivate"
+        asked = self.client.post(path, {"erase": True}, token=token)
+        auth = {**PASSWORD_AUTH, "session": asked.json["session"]}
+        answer = self.client.post(path, {"erase": True, "auth": auth}, token=token)
+        self.assertEqual(answer.status, 200, answer)
+        self.assertTrue(self.double.users["alice"].erased)
+        self.assertNothingWaits()
+
+    def test_unknown(self) -> None:
+        """Of a user whom only the homeserver has, nothing is said there."""
+        self.double.users["carol"] = User()
+        self.wait(self.subsystem.handler.deactivated(UserID("carol", "test.example")))
+        self.settle()
+        self.assertFalse(self.double.users["carol"].deactivated)
+        self.assertNothingWaits()
+
+    def test_passwordChange(self) -> None:
+        """The other devices that a changed password logs out are known to be so there before its
+        answer; where that fails, a job goes on."""
+        path, new = f"{V3}/account/password", {"new_password": "a better horse"}
+        for fault in ([], [HANG_UP, HANG_UP]):
+            self.system()
+            self.double.users.clear()
+            token = self.register(device_id="PHONE")["access_token"]
+            other = self.log_in(device_id="DESK").json["access_token"]
+            asked = self.client.post(path, new, token=token)
+            auth = {**PASSWORD_AUTH, "session": asked.json["session"]}
+            self.double.faults = {"delete_device": list(fault)}
+            answer = self.client.post(path, {**new, "auth": auth}, token=token)
+            self.assertEqual(answer.status, 200, answer)
+            self.assertEqual((self.is_active(token), self.is_active(other)), (True, False))
+            if fault:
+                self.assertEqual(set(self.devices()), {"PHONE", "DESK"})
+                self.restart()
+                self.later()
+            self.assertEqual(set(self.devices()), {"PHONE"})
+            self.assertNothingWaits()
+
+    def test_deletedDevices(self) -> None:
+        token = self.register(device_id="PHONE")["access_token"]
+        for device in ("DESK", "TV"):
+            self.log_in(device_id=device)
+        path, wanted = f"{V3}/delete_devices", {"devices": ["DESK", "TV", "unknown"]}
+        asked = self.client.post(path, wanted, token=token)
+        auth = {**PASSWORD_AUTH, "session": asked.json["session"]}
+        answer = self.client.post(path, {**wanted, "auth": auth}, token=token)
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual(set(self.devices()), {"PHONE"})
+        self.assertNothingWaits()
+
+
+class IntrospectionTests(DelegatedCase):
+    def test_answer(self) -> None:
+        """What RFC 7662 asks for, and what the homeserver reads."""
+        made = self.register(device_id="PHONE", refresh_token=True)
+        answer = self.introspect(made["access_token"])
+        self.assertEqual(
+            answer.json,
+            {
+                "active": True,
+                "sub": "@alice:test.example",
+                "username": "alice",
+                "device_id": "PHONE",
+                "scope": "urn:matrix:client:api:* urn:matrix:client:device:PHONE",
+                "expires_in": 300,
+            },
+        )
+
+    def test_oddDevice(self) -> None:
+        """A scope has no odd characters; a token without an end has no ``expires_in``."""
+        made = self.register(device_id="a b")
+        answer = self.introspect(made["access_token"]).json
+        self.assertEqual(answer["device_id"], "a b")
+        self.assertEqual(answer["scope"], "urn:matrix:client:api:*")
+        self.assertNotIn("expires_in", answer)
+
+    def test_administrators(self) -> None:
+        made = self.register()
+        self.change("UPDATE users SET admin = TRUE")
+        self.assertIn("urn:synapse:admin:*", self.introspect(made["access_token"]).json["scope"])
+
+    def test_inactive(self) -> None:
+        """Whatever is unknown, expired, logged out, or not known to the homeserver yet."""
+        expired = self.register(refresh_token=True)
+        self.clock.advance(300)
+        out = self.register("bob")["access_token"]
+        self.client.post(f"{V3}/logout", token=out)
+        for token in (expired["access_token"], expired["refresh_token"], out, "x", "ä€", "rsi_x.y"):
+            answer = self.introspect(token)
+            self.assertEqual((answer.status, answer.json), (200, {"active": False}), token)
+        made = self.register("carol", device_id="PHONE")["access_token"]
+        for device in ("PHONE", ""):
+            self.change("INSERT INTO provisioning VALUES ('@carol:test.example', ?, 'j')", device)
+            self.assertFalse(self.is_active(made))
+            self.change("DELETE FROM provisioning")
+        self.assertTrue(self.is_active(made))
+        self.change("INSERT INTO provisioning VALUES ('@carol:test.example', 'DESK', 'j')")
+        self.assertTrue(self.is_active(made))
+
+    def test_lastSecond(self) -> None:
+        """A token in its last second is not active: 0 would be no end."""
+        made = self.register(refresh_token=True)
+        self.clock.advance(299.5)
+        self.assertFalse(self.is_active(made["access_token"]))
+
+    def test_internal(self) -> None:
+        """A token of regsys's own is active for two minutes at most, and nowhere else."""
+        secret = self.subsystem.process.macaroon_secret
+        tokens = InternalTokens(secret=secret, clock=self.clock)
+        token = tokens.make(ALICE, is_admin=True).reveal()
+        answer = self.introspect(token).json
+        self.assertEqual((answer["username"], answer["active"]), ("alice", True))
+        self.assertIn("urn:synapse:admin:*", answer["scope"])
+        self.assertNotIn("device_id", answer)
+        plain = self.introspect(tokens.make(ALICE).reveal()).json
+        self.assertEqual(plain["scope"], "urn:matrix:client:api:*")
+        self.assertRefused(self.whoami(token), 401, "M_UNKNOWN_TOKEN")
+        self.assertFalse(self.is_active(token[:-1] + ("0" if token[-1] != "0" else "1")))
+        self.clock.advance(120)
+        self.assertFalse(self.is_active(token))
+
+    def test_strangers(self) -> None:
+        """Without the secret it says nothing."""
+        token = self.register()["access_token"]
+        self.assertRefused(self.introspect(token, None), 401, "M_MISSING_TOKEN")
+        for wrong in ("", SECRET[:-1], SECRET + "x", token):
+            self.assertRefused(self.introspect(token, wrong), 401, "M_UNKNOWN_TOKEN", wrong)
+
+    def test_discovery(self) -> None:
+        answer = self.client.get("/.well-known/openid-configuration").json
+        self.assertEqual(set(answer), {"issuer", "account_management_uri"})
+
+    def test_oneRead(self) -> None:
+        """It costs one statement."""
+        token = self.register()["access_token"]
+        names: list[str] = []
+        run = type(self.database).autocommit
+
+        async def counted(database: Any, name: str, *rest: Any) -> Any:
+            names.append(name)
+            return await run(database, name, *rest)
+
+        self.patch(type(self.database), "autocommit", counted)
+        self.assertTrue(self.is_active(token))
+        self.assertEqual(names, ["known_login"])
+
+    def test_notOffered(self) -> None:
+        """Where regsys is no auth service there is no such endpoint."""
+        SystemCase.system(self)
+        self.assertRefused(self.introspect("x"), 404, "M_UNRECOGNIZED")
+
+
+class KeptDouble(SynapseDouble):
+    """Keeps its users in a file, beyond the end of a process."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def render(self, request: Request) -> Any:
+        if self.path.exists():
+            self.users = pickle.loads(self.path.read_bytes())  # noqa: S301
+        answer = super().render(request)
+        self.path.write_bytes(pickle.dumps(self.users))
+        return answer
+
+
+KEY = "of these processes"
+
+
+class CrashTests(CrashCase, OnSQLite, SynchronousTestCase):
+    """A process that dies at any statement leaves accounts that are whole on both sides once a
+    client or a job has gone on."""
+
+    options: ClassVar[Mapping[str, Any]] = {**OPTIONS, "macaroon_secret_key": KEY}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.double = KeptDouble(Path(self.mktemp()).absolute())
+        clock = Clock()
+        clock.advance(NOW_S)
+        self.double.now_s = clock.seconds
+        introspection = Introspection(
+            auth=MemoryAuth(MemoryDevices(MemoryAccounts())),
+            internal=InternalTokens(secret=KEY.encode(), clock=clock),
+            clock=clock,
+        )
+        self.double.introspect = lambda token: introspection._of_internal(Secret(token))
+        made = system.memory_process
+
+        def with_double(*given: Any) -> Any:
+            return made(*given, treq=StubTreq(self.double))
+
+        self.patch(system, "memory_process", with_double)
+
+    def assertFollowed(self, process: Process) -> None:
+        super().assertFollowed(process)
+        self.assertEqual(process.rows("SELECT user_id FROM provisioning"), set())
+        here = process.rows("SELECT user_id FROM users WHERE NOT deactivated")
+        self.double.users = pickle.loads(self.double.path.read_bytes())  # noqa: S301
+        there = {f"@{name}:test.example" for name in self.double.users}
+        self.assertEqual(here, there)
+        devices = {
+            f"@{name}:test.example {device}"
+            for name, user in self.double.users.items()
+            for device in user.devices
+        }
+        self.assertEqual(process.rows("SELECT user_id || ' ' || device_id FROM devices"), devices)
+
+    def test_completion(self) -> None:
+        def before(process: Process, name: str) -> tuple[str, str]:
+            return name, process.challenge(username=name)
+
+        def request(process: Process, given: tuple[str, str]) -> Answer:
+            return process.complete(given[1], username=given[0])
+
+        def retry(process: Process, given: tuple[str, str], issued: set[str]) -> None:
+            answer = request(process, given)
+            self.assertLoggedIn(process, answer, issued, given[0])
+
+        self.crash_everywhere(request, retry, before)
+
+    def test_nobodyReturns(self) -> None:
+        """A job alone goes on as well."""
+
+        def nothing(process: Process, name: str, issued: set[str]) -> None:
+            return
+
+        self.crash_everywhere(lambda process, name: process.register(name), nothing)
+
+    def test_login(self) -> None:
+        def before(process: Process, name: str) -> str:
+            process.register(name)
+            return name
+
+        def retry(process: Process, name: str, issued: set[str]) -> None:
+            self.assertLoggedIn(process, process.login(name), set(), name)
+
+        self.crash_everywhere(lambda process, name: process.login(name), retry, before)
+
+    def test_logout(self) -> None:
+        """The devices are gone on both sides, or on neither until the client asks again."""
+        name = "an outcome with a login has its device and its tokens"
+        rules = {rule: sql for rule, sql in invariants.RULES.items() if rule != name}
+        self.patch(invariants, "RULES", rules)
+
+        def before(process: Process, name: str) -> tuple[str, str]:
+            return name, process.register(name).json["access_token"]
+
+        def request(process: Process, given: tuple[str, str]) -> Answer:
+            return process.client.post(f"{V3}/logout", token=given[1])
+
+        def retry(process: Process, given: tuple[str, str], issued: set[str]) -> None:
+            self.assertIn(request(process, given).status, (200, 401))
+
+        self.crash_everywhere(request, retry, before)

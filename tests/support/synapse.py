@@ -1,0 +1,255 @@
+"""A stock Synapse for tests, whose auth service is a regsys of the same test.
+
+It is run as it comes from PyPI, in an environment of its own: the Python that REGSYS_SYNAPSE names,
+or an environment in the user's cache folder, which the first test that wants one makes by pip. If
+there is none, tests that need it are skipped; with CI=true they fail. Synapse is under the AGPL:
+nothing of it is copied or imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Iterator, Mapping, Optional
+
+import attr
+import yaml
+from twisted.trial.unittest import SkipTest
+
+from tests.support.patience import PATIENCE_S
+from tests.support.ports import free_port
+from tests.support.reporter import report_on_failure
+from tests.support.service_process import SERVER_NAME, Answer
+
+VERSION = "1.163.2"
+# psycopg2-binary, since a bare machine cannot build the driver that Synapse's extra names.
+REQUIREMENTS = (f"matrix-synapse=={VERSION}", "psycopg2-binary")
+SECRET = "the-shared-secret-canary-of-both"
+NOT_FOUND = (
+    f"There is no Synapse, so nothing was tested beside one: pip could not install {VERSION}. Let "
+    "REGSYS_SYNAPSE name the Python of an environment that has it."
+)
+# The end of the log that a failure prints, in bytes.
+TAIL = 6000
+
+
+class NotFound(Exception):
+    """This machine has no Synapse, and cannot install it."""
+
+
+@functools.cache
+def python() -> str:
+    """The Python that has Synapse. Raises NotFound."""
+    named = os.environ.get("REGSYS_SYNAPSE")
+    if named:
+        return named
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "regsys-tests")
+    version = f"py{sys.version_info[0]}.{sys.version_info[1]}"
+    home = cache / f"synapse-{VERSION}-{version}"
+    # An environment cannot be renamed, so a file says that it is complete.
+    if not (home / "complete").exists():
+        with _locked(cache):
+            if not (home / "complete").exists():
+                _install(home)
+    return str(home / "bin" / "python")
+
+
+@contextlib.contextmanager
+def _locked(cache: Path) -> Iterator[None]:
+    """Only one process at a time installs."""
+    import fcntl
+
+    cache.mkdir(parents=True, exist_ok=True)
+    with open(cache / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _install(home: Path) -> None:
+    shutil.rmtree(home, ignore_errors=True)
+    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+    options = ["--disable-pip-version-check", "--only-binary=:all:"]
+    for command in ([sys.executable, "-m", "venv", str(home)], [*pip, *options, *REQUIREMENTS]):
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            print(done.stdout.decode(errors="replace"), file=sys.stderr)
+            raise NotFound
+    (home / "complete").touch()
+
+
+@contextlib.contextmanager
+def needed_by(case: unittest.TestCase) -> Iterator[None]:
+    """If the block raises NotFound, skip the test, or fail it if CI=true."""
+    try:
+        yield
+    except NotFound:
+        if os.environ.get("CI") == "true":
+            case.fail(NOT_FOUND)
+        raise SkipTest(NOT_FOUND) from None
+
+
+@attr.define(eq=False)
+class Synapse:
+    """One process, on a port that it keeps. ``endpoint``: the URL of its auth service;
+    ``database``: a section for its configuration, an SQLite file of its own if None."""
+
+    endpoint: str
+    database: Optional[Mapping[str, Any]] = None
+    options: Mapping[str, Any] = attr.field(factory=dict)
+    port: int = attr.field(factory=free_port)
+    home: Path = attr.field(init=False)
+    _process: Optional[subprocess.Popen[bytes]] = attr.field(default=None, init=False)
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def regsys_options(self) -> Mapping[str, Any]:
+        """What regsys's configuration says of it."""
+        return {
+            "matrix_authentication_service": {
+                "enabled": True,
+                "endpoint": self.endpoint,
+                "secret": SECRET,
+            },
+            "homeserver": {"url": self.base_url, "delegated": True},
+        }
+
+    def prepare(self) -> None:
+        """Write its configuration. Raises NotFound."""
+        python()
+        self.home = Path(tempfile.mkdtemp(prefix="regsys-synapse-", dir="/tmp"))
+        (self.home / "homeserver.yaml").write_text(yaml.safe_dump(self._config()))
+        (self.home / "log.yaml").write_text(json.dumps(_LOGGING))
+
+    def _config(self) -> Mapping[str, Any]:
+        sqlite = {"name": "sqlite3", "args": {"database": str(self.home / "homeserver.db")}}
+        plenty = {"per_second": 10_000, "burst_count": 10_000}
+        return {
+            "server_name": SERVER_NAME,
+            "pid_file": str(self.home / "pid"),
+            "report_stats": False,
+            "log_config": str(self.home / "log.yaml"),
+            "media_store_path": str(self.home / "media"),
+            "signing_key_path": str(self.home / "signing.key"),
+            "macaroon_secret_key": "of this test's own",
+            "form_secret": "of this test's own",
+            "trusted_key_servers": [],
+            "database": dict(self.database or sqlite),
+            "listeners": [
+                {
+                    "port": self.port,
+                    "bind_addresses": ["127.0.0.1"],
+                    "type": "http",
+                    "resources": [{"names": ["client"]}],
+                }
+            ],
+            "enable_registration": False,
+            "password_config": {"enabled": False},
+            "matrix_authentication_service": {
+                "enabled": True,
+                "endpoint": self.endpoint,
+                "secret": SECRET,
+            },
+            "rc_login": {"address": plenty, "account": plenty, "failed_attempts": plenty},
+            "rc_registration": plenty,
+            "rc_message": plenty,
+            "rc_joins": {"local": plenty, "remote": plenty},
+            **self.options,
+        }
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        main = [python(), "-m", "synapse.app.homeserver", "-c", "homeserver.yaml"]
+        if not (self.home / "signing.key").exists():
+            # Its shape is that of the specification's signing keys: a version and a seed.
+            (self.home / "signing.key").write_text(f"ed25519 a_test {'A' * 43}\n")
+        with open(self.home / "out", "ab") as out:
+            self._process = subprocess.Popen(
+                main,
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,  # Ctrl-C is for the tests alone
+            )
+        end = time.monotonic() + PATIENCE_S
+        while not self._answers():
+            ended = self._process.poll() is not None
+            assert not ended and time.monotonic() < end, f"Synapse did not start:\n{self.tail()}"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Kill it, in the middle of whatever it does."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def remove(self) -> None:
+        self.stop()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def report(self, case: unittest.TestCase) -> None:
+        """Print the end of its log if the test fails."""
+        report_on_failure(case, "Synapse", self.tail)
+
+    def tail(self) -> str:
+        """The end of its log."""
+        return self.log()[-TAIL:]
+
+    def log(self) -> str:
+        """All that it has logged, from level WARNING."""
+        path = self.home / "out"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def ask(
+        self, method: str, path: str, body: Any = None, *, token: Optional[str] = SECRET
+    ) -> Answer:
+        """One request with a JSON body, or without one if it is None; blocks until it is
+        answered."""
+        request = urllib.request.Request(self.base_url + path, method=method)
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        if token is not None:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            response = _OPENER.open(request, timeout=PATIENCE_S)
+        except urllib.error.HTTPError as error:
+            response = error
+        with response:
+            content = response.read()
+        parsed = None
+        with contextlib.suppress(ValueError):
+            parsed = json.loads(content)
+        return Answer(response.status, parsed, dict(response.headers), content.decode())
+
+    def _answers(self) -> bool:
+        try:
+            return self.ask("GET", "/_matrix/client/versions", token=None).status == 200
+        except OSError:
+            return False
+
+
+_LOGGING = {
+    "version": 1,
+    "formatters": {"line": {"format": "%(asctime)s %(name)s %(levelname)s %(message)s"}},
+    "handlers": {"out": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"level": "WARNING", "handlers": ["out"]},
+    "disable_existing_loggers": False,
+}
+# Never through a proxy that the environment names.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
