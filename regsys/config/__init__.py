@@ -22,7 +22,7 @@ from regsys.config.cross_checks import (
     check_registration,
     check_shared_limits,
 )
-from regsys.config.database import DatabaseConfig, read_database
+from regsys.config.database import DatabaseConfig, read_database, read_homeserver_database
 from regsys.config.email import EmailConfig, read_email
 from regsys.config.email_domains import EmailDomainsConfig, read_email_domains
 from regsys.config.files import Merged, expanded, load_yaml
@@ -100,7 +100,8 @@ class Config:
     """The whole configuration, one attribute a section.
 
     ``public_baseurl`` ends with a slash. If ``tls`` is None, no listener has TLS. If ``captcha`` is
-    None, there is no captcha. If ``homeserver`` is None, no homeserver runs beside this service.
+    None, there is no captcha. ``homeserver_database`` is the homeserver's own database; None if the
+    files name none. If ``homeserver`` is None, no homeserver runs beside this service.
     ``trusted_proxies``: addresses and networks as ``ipaddress.ip_network`` takes them. If ``redis``
     is None, Redis is not used. ``proxies``: those that outbound requests go through. If ``worker``
     is None, this is a main process; ``replication_secret`` is what its workers must show, None if
@@ -133,6 +134,7 @@ class Config:
     email_domains: EmailDomainsConfig
     threepids: ThreepidsConfig
     homeserver: Optional[HomeserverConfig]
+    homeserver_database: Optional[DatabaseConfig]
     identity_servers: IdentityServersConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig
@@ -241,6 +243,7 @@ def read(reader: Reader) -> Config:
         email_domains=read_email_domains(reader.section("regsys").section("email_domains")),
         threepids=threepids,
         homeserver=homeserver,
+        homeserver_database=read_homeserver_database(reader),
         identity_servers=read_identity_servers(reader),
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),
