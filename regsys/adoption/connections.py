@@ -48,6 +48,7 @@ class Source(Protocol):
     """A Synapse's database."""
 
     place: str
+    is_sqlite: bool
 
     def begin(self) -> None:
         """Begin a read-only transaction, which sees one state of all tables."""
@@ -73,6 +74,7 @@ def grants(role: str = "regsys_adoption") -> str:
 @attr.define(eq=False)
 class SQLiteSource:
     path: str
+    is_sqlite = True
     place: str = attr.field(init=False)
     _connection: Any = attr.field(init=False, default=None, repr=False)
     _is_stopped: bool = attr.field(init=False, default=False)
@@ -80,7 +82,9 @@ class SQLiteSource:
     def __attrs_post_init__(self) -> None:
         self.place = f"the SQLite file {self.path}"
         if not os.path.isfile(self.path):
-            raise Unreadable(f"{self.place}: there is no such file")
+            raise Unreadable(
+                f"{self.place}: there is no such file: name Synapse's database by --from"
+            )
         # A file that no program has open is opened as one that nobody changes: otherwise SQLite
         # would make files beside it, which a Synapse of another user could not write to.
         self._is_stopped = not self._in_use()
@@ -164,6 +168,7 @@ class PostgresSource:
     """``connect``: the arguments of psycopg2.connect, or a connection string."""
 
     connect: Union[str, Mapping[str, Any]] = attr.field(repr=False)
+    is_sqlite = False
     place: str = attr.field(init=False, default="PostgreSQL")
     _connection: Any = attr.field(init=False, default=None, repr=False)
 
@@ -245,7 +250,7 @@ def _wrong_schema(place: str, text: str) -> Unreadable:
     )
 
 
-def open_source(given: Optional[str], configured: Optional[DatabaseConfig]) -> Source:
+def open_source(given: Optional[str], configured: DatabaseConfig) -> Source:
     """``given``: a connection string of PostgreSQL or the path of an SQLite file; None for
     ``configured``. Raises Unreadable."""
     if given is not None:
@@ -253,11 +258,6 @@ def open_source(given: Optional[str], configured: Optional[DatabaseConfig]) -> S
             "=" in given and not os.path.exists(given)
         )
         return PostgresSource(given) if is_string else SQLiteSource(given)
-    if configured is None:
-        raise Unreadable(
-            "these files name no database of Synapse: add its own homeserver.yaml by another -c, or"
-            " write --from"
-        )
     if configured.path is not None:
         return SQLiteSource(configured.path)
     return PostgresSource(configured.args)

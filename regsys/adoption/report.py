@@ -66,16 +66,18 @@ class Findings:
 
     def found(self, finding: str, user_id: str, detail: str = "") -> None:
         """``detail`` must have nothing secret in it."""
-        assert finding in FINDINGS, finding
         text = _printable(f"{user_id}  {detail}".strip())
         self.items.append((finding, text))
 
 
 @attr.define
 class Report:
-    """Counts, and some examples of each finding. ``file`` gets every finding, a line each."""
+    """Counts, and some examples of each finding. ``file`` gets every finding, a line each.
+    ``texts`` says what each means, ``counted`` what is counted without being listed."""
 
     file: Optional[IO[str]] = None
+    texts: Mapping[str, str] = FINDINGS
+    counted: Mapping[str, str] = COUNTED
     counts: Counter[str] = attr.field(factory=Counter)
     _examples: dict[str, list[str]] = attr.field(factory=dict, init=False)
 
@@ -92,13 +94,21 @@ class Report:
     @property
     def has_more(self) -> bool:
         """Whether not all findings are among the examples."""
-        return any(self.counts[finding] > EXAMPLES for finding in FINDINGS)
+        return any(self.counts[finding] > EXAMPLES for finding in self.texts)
 
     def lines(self) -> Iterator[str]:
-        for name, text in COUNTED.items():
+        yield from self.counted_lines()
+        yield from self.found_lines()
+
+    def counted_lines(self) -> Iterator[str]:
+        """The counts alone."""
+        for name, text in self.counted.items():
             if self.counts[name] or name == "accounts":
                 yield f"{self.counts[name]:>10,} {text}"
-        for name, text in FINDINGS.items():
+
+    def found_lines(self) -> Iterator[str]:
+        """The findings alone."""
+        for name, text in self.texts.items():
             count = self.counts[name]
             if count:
                 yield f"{count:>10,} × {text}"

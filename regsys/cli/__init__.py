@@ -83,6 +83,12 @@ def _parser() -> argparse.ArgumentParser:
             "Its tables are only read; running this again adopts what is new.",
         )
     )
+    _hand_back_parser(
+        command(
+            "hand-back",
+            "Print the SQL by which Synapse keeps the accounts itself again. Nothing is executed.",
+        )
+    )
     register = command("register-user", "Make an account; its password is asked for.")
     register.add_argument("name", help="the user name, the part before the colon")
     register.add_argument("--admin", action="store_true", help="make the user a server admin")
@@ -118,6 +124,15 @@ def _source_argument(parser: argparse.ArgumentParser) -> None:
         metavar="DATABASE",
         help="Synapse's database: a connection string of PostgreSQL, or the path of its SQLite "
         "file (default: the database: of the configuration)",
+    )
+
+
+def _hand_back_parser(hand_back: argparse.ArgumentParser) -> None:
+    _source_argument(hand_back)
+    hand_back.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write it into this file, which nobody else may read (default: standard output)",
     )
 
 

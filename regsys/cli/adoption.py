@@ -6,20 +6,29 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shutil
 import sqlite3
 import sys
+import tempfile
 import time
 from typing import Any, Callable, Iterator, Optional, TextIO
 
 import attr
+from twisted.internet.task import Clock
 
 from regsys.adoption.connections import Source, Unreadable, open_source
 from regsys.adoption.decisions import Rules
+from regsys.adoption.hand_back import LOST, WRITTEN, HandBack
+from regsys.adoption.hand_back_tokens import Issue
+from regsys.adoption.ours import Ours
 from regsys.adoption.report import Report
 from regsys.adoption.run import Adoption, AlreadyRunning
+from regsys.adoption.sql import Script
 from regsys.adoption.synapse import Synapse
 from regsys.config import Config
+from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.storage import migrations
+from regsys.storage.database import Transaction
 from regsys.storage.dialects import Dialect, SQLite
 from regsys.wiring.process import cannot_start, connect, dialect, prepare
 
@@ -34,7 +43,7 @@ def adopt(config: Config, arguments: argparse.Namespace) -> int:
             synapse = Synapse(source)
             version = synapse.check(config.server_name)
             print(f"Reading Synapse's accounts from {source.place} (schema {version}).")
-            report = Report(stack.enter_context(_findings_file(arguments.report)))
+            report = Report(stack.enter_context(_private_file(arguments.report)))
             target = dialect(config.database)
             connection, keeps = stack.enter_context(_target(config, target, arguments.dry_run))
             rules = Rules(
@@ -61,7 +70,7 @@ def adopt(config: Config, arguments: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def _source(config: Config, arguments: argparse.Namespace) -> Iterator[Source]:
     theirs, ours = config.homeserver_database, config.database.path
-    path = arguments.source or (theirs.path if theirs is not None else None)
+    path = arguments.source or theirs.path
     if path and ours and os.path.exists(path) and os.path.realpath(path) == os.path.realpath(ours):
         raise Unreadable(f"{path} is regsys's own database: --from names Synapse's")
     source = open_source(arguments.source, theirs)
@@ -98,15 +107,15 @@ def _copy_of(path: str) -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def _findings_file(path: Optional[str]) -> Iterator[Optional[TextIO]]:
+def _private_file(path: Optional[str]) -> Iterator[Optional[TextIO]]:
     if path is None:
         yield None
         return
     try:
-        # It has the names of users in it: nobody else may read it.
+        # Nobody else may read it: it has the names of users in it, or their tokens.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
-        raise Unreadable(f"--report: {path} cannot be written: {error.strerror}") from None
+        raise Unreadable(f"{path} cannot be written: {error.strerror}") from None
     with open(descriptor, "w", encoding="utf-8") as file:
         yield file
 
@@ -172,3 +181,69 @@ def _print_report(report: Report, config: Config, arguments: argparse.Namespace)
         print("Nothing was written. Without --dry-run it is done, and may be repeated.")
     else:
         print("Nothing was written at Synapse. Running this again adopts what is new there.")
+
+
+def hand_back(config: Config, arguments: argparse.Namespace) -> int:
+    try:
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(_source(config, arguments))
+            synapse = Synapse(source)
+            synapse.check(config.server_name)
+            out = stack.enter_context(_private_file(arguments.output)) or sys.stdout
+            target = dialect(config.database)
+            # Read the statements first: what cannot go back is said above them.
+            statements = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
+            script = Script(statements, source.is_sqlite)
+            report = Report(texts=LOST, counted=WRITTEN)
+            with cannot_start(target, "our own tables cannot be read"):
+                _, secret = prepare(config)
+                connection = stack.enter_context(contextlib.closing(connect(config.database)))
+                HandBack(
+                    synapse=synapse,
+                    ours=Ours(Transaction(connection.cursor(), target)),
+                    issue=_issue(config, secret),
+                    script=script,
+                    report=report,
+                ).write()
+            statements.seek(0)
+            _print_script(Script(out, source.is_sqlite), source.place, report, statements)
+    except Unreadable as error:
+        print(f"regsys: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _issue(config: Config, secret: bytes) -> Issue:
+    guests = GuestTokens(server_name=config.server_name, secret=secret)
+    return Logins(config=config.tokens, secret=secret, guests=guests, clock=Clock()).issue
+
+
+_BEFORE = """\
+Hands the accounts of regsys back to Synapse, whose tables are in {place}.
+Stop regsys and Synapse first, make a backup of Synapse's database, and read this file.
+It has password hashes and access tokens in it: delete it afterwards. Run it by
+    {command}
+and then start Synapse without matrix_authentication_service. All is one transaction. Each statement
+changes only what is as it was when this was written; so it may be run twice.
+"""
+
+
+def _print_script(script: Script, place: str, report: Report, statements: TextIO) -> None:
+    command = (
+        "sqlite3 -bail homeserver.db < hand-back.sql"
+        if script.is_sqlite
+        else "psql -v ON_ERROR_STOP=1 -f hand-back.sql 'dbname=… user=…'"
+    )
+    script.comment(_BEFORE.format(place=place, command=command))
+    lost = list(report.found_lines())
+    script.comment("\nWhat cannot go back:" if lost else "\nEverything can go back.")
+    for line in lost:
+        script.comment(line)
+    script.comment("\nWhat follows:")
+    for line in report.counted_lines():
+        script.comment(line)
+    script.statement("BEGIN IMMEDIATE" if script.is_sqlite else "BEGIN")
+    if not script.is_sqlite:
+        script.statement("SET LOCAL standard_conforming_strings = on")
+    shutil.copyfileobj(statements, script.out)
+    script.statement("COMMIT")

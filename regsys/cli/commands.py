@@ -93,6 +93,7 @@ def _looked_at(config: Config, files: Sequence[str]) -> Iterator[str]:
 
 
 adopt = adoption.adopt
+hand_back = adoption.hand_back
 
 
 def migrate(config: Config, arguments: argparse.Namespace) -> int:

@@ -100,12 +100,11 @@ class Config:
     """The whole configuration, one attribute a section.
 
     ``public_baseurl`` ends with a slash. If ``tls`` is None, no listener has TLS. If ``captcha`` is
-    None, there is no captcha. ``homeserver_database`` is the homeserver's own database; None if the
-    files name none. If ``homeserver`` is None, no homeserver runs beside this service.
-    ``trusted_proxies``: addresses and networks as ``ipaddress.ip_network`` takes them. If ``redis``
-    is None, Redis is not used. ``proxies``: those that outbound requests go through. If ``worker``
-    is None, this is a main process; ``replication_secret`` is what its workers must show, None if
-    it has none. If
+    None, there is no captcha. ``homeserver_database`` is the homeserver's own database. If
+    ``homeserver`` is None, no homeserver runs beside this service. ``trusted_proxies``: addresses
+    and networks as ``ipaddress.ip_network`` takes them. If ``redis`` is None, Redis is not used.
+    ``proxies``: those that outbound requests go through. If ``worker`` is None, this is a main
+    process; ``replication_secret`` is what its workers must show, None if it has none. If
     ``introspection_secret`` is None, token introspection over HTTP is off. ``log_config`` and
     ``pid_file`` are paths; None for the default logging and for no such file. If ``email`` is None,
     no mails are sent. ``template_directory`` is searched before our own templates; None if there is
@@ -134,7 +133,7 @@ class Config:
     email_domains: EmailDomainsConfig
     threepids: ThreepidsConfig
     homeserver: Optional[HomeserverConfig]
-    homeserver_database: Optional[DatabaseConfig]
+    homeserver_database: DatabaseConfig
     identity_servers: IdentityServersConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig

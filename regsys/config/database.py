@@ -57,13 +57,13 @@ def read_database(reader: Reader) -> DatabaseConfig:
     return DatabaseConfig(engine="sqlite", path=_beside(old_path or "homeserver.db"), schema=schema)
 
 
-def read_homeserver_database(reader: Reader) -> Optional[DatabaseConfig]:
-    """The homeserver's own database, which ``regsys adopt`` reads; None if these files name none.
-    What is wrong with its section is reported by ``read_database``."""
+def read_homeserver_database(reader: Reader) -> DatabaseConfig:
+    """The homeserver's own database, which ``regsys adopt`` reads. What is wrong with its section
+    is reported by ``read_database``."""
     section = _homeserver_section(Reader(reader.data))
     if section is None:
-        path = reader.data.get("database_path")
-        return DatabaseConfig(engine="sqlite", path=path) if isinstance(path, str) else None
+        path = reader.data.get("database_path") or "homeserver.db"
+        return DatabaseConfig(engine="sqlite", path=str(path))
     args = section.data.get("args")
     args = args if isinstance(args, Mapping) else {}
     if section.data.get("name") == "sqlite3":

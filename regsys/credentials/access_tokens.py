@@ -118,7 +118,8 @@ class Logins:
         if terms.refreshable:
             letters = token_text.derived_letters(self.secret, "refresh", key, 20)
             refresh = Secret(token_text.refresh_token(user_id.localpart, letters))
-        return Login(terms=terms, access_token=access, refresh_token=refresh)
+        made_with = Secret(key) if self.config.keeps_keys else None
+        return Login(terms=terms, access_token=access, refresh_token=refresh, made_with=made_with)
 
     def _after(self, lifetime_ms: Optional[int]) -> Optional[int]:
         return None if lifetime_ms is None else clock.now_ms(self.clock) + lifetime_ms

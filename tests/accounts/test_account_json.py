@@ -63,8 +63,12 @@ GUEST = NewAccount(
     is_guest=True,
     device=NewDevice(login=logins().issue(ALICE, GUEST_TERMS, "key")),
 )
-# A user who was a guest is none. A call is a matter between a worker and its master alone.
-LEFT = ["NewAccount.is_guest", "LoginTerms.is_guest", "NewDevice.call", "NewAccount.call"]
+# A user who was a guest is none. Whoever issues the login decides whether to keep what it is made
+# with. A call is a matter between a worker and its master alone.
+LEFT = [
+    *("NewAccount.is_guest", "LoginTerms.is_guest", "Login.made_with"),
+    *("NewDevice.call", "NewAccount.call"),
+]
 
 
 def parsed(data: Any) -> NewAccount:

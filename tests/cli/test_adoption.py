@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from io import StringIO
@@ -98,13 +99,13 @@ class AdoptTests(CommandCase):
         self.assertIn("is regsys's own database", done.stderr)
 
     def test_noDatabase(self) -> None:
-        """Without a database of Synapse's in the files, --from is asked for."""
+        """If the database is not where the files say, --from is asked for."""
         self.config(
-            database=None,
+            database={"name": "sqlite3", "args": {"database": "elsewhere.db"}},
             regsys={"database": {"name": "sqlite3", "args": {"database": "ours.db"}}},
         )
         done = self.adopt(status=1)
-        self.assertIn("write --from", done.stderr)
+        self.assertIn("elsewhere.db: there is no such file: name Synapse's", done.stderr)
         self.there.user("alice")
         self.adopt("--from", "homeserver.db")
 
@@ -114,6 +115,55 @@ class AdoptTests(CommandCase):
         done = self.adopt()
         self.assertIn("password_config.pepper is not set here", done.stdout)
         self.assertIn("macaroon_secret_key is not set here", done.stdout)
+
+
+class HandBackTests(CommandCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.there = SynapseTables.in_file(self, str(self.folder / "homeserver.db"))
+        self.config(password_config={"pepper": "p"})
+        for name in ("alice", "bob"):
+            self.there.user(name, "old")
+        self.assertEqual(self.called("adopt", "-c", "homeserver.yaml").returncode, 0)
+
+    def change(self, sql: str) -> None:
+        with contextlib.closing(sqlite3.connect(self.folder / "homeserver-regsys.db")) as ours:
+            ours.execute(sql)
+            ours.commit()
+
+    def test_script(self) -> None:
+        """The script says first what it is, then what cannot go back, and is one transaction;
+        nothing of it is executed."""
+        self.change("UPDATE users SET password_hash = 'new' WHERE name_key = 'alice'")
+        self.change("UPDATE users SET password_hash = 'sha384:x' WHERE name_key = 'bob'")
+        before = self.there.contents()
+        done = self.called("hand-back", "-c", "homeserver.yaml")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(self.there.contents(), before)
+        comments, _, statements = done.stdout.partition("BEGIN IMMEDIATE;\n")
+        self.assertTrue(all(line.startswith("--") for line in comments.splitlines()))
+        self.assertIn("Stop regsys and Synapse first", comments)
+        self.assertRegex(
+            comments, rf"What cannot go back:\n-- +1 × a password of .*\n-- +{user_id('bob')}\n"
+        )
+        self.assertIn("1 passwords go back", comments)
+        self.assertTrue(statements.endswith("COMMIT;\n"))
+        self.there.connection.executescript(done.stdout)
+        self.assertEqual(
+            self.there.execute("SELECT password_hash FROM users ORDER BY name").fetchall(),
+            [("new",), (None,)],
+        )
+
+    def test_output(self) -> None:
+        """With --output it is in a file that nobody else may read."""
+        done = self.called("hand-back", "-c", "homeserver.yaml", "--output", "back.sql")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        text = (self.folder / "back.sql").read_text()
+        self.assertIn("Everything can go back.", text)
+        self.assertEqual(os.stat(self.folder / "back.sql").st_mode & 0o777, 0o600)
+        done = self.called("hand-back", "-c", "homeserver.yaml", "--from", "missing.db")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("there is no such file", done.stderr)
 
 
 class PostgresTests(CommandCase):

@@ -16,3 +16,7 @@ CREATE TABLE adoption_progress (
 
 -- The id that an adopted access token has there; null for those that were made here.
 ALTER TABLE logins ADD COLUMN adopted_id BIGINT;
+
+-- What a login's tokens were made with, beside macaroon_secret_key: with both they can be made again,
+-- so that a homeserver can get them back. Null where no homeserver is to have them.
+ALTER TABLE logins ADD COLUMN made_with TEXT;
