@@ -170,11 +170,9 @@ def _print_report(report: Report, config: Config, arguments: argparse.Namespace)
     for line in report.lines():
         print(line)
     if not config.passwords.pepper.reveal():
-        print("password_config.pepper is not set here: it must be Synapse's, or no password fits.")
+        print("password_config.pepper is not set here: if Synapse has one, no password fits.")
     if config.tokens.macaroon_secret_key is None:
-        print(
-            "macaroon_secret_key is not set here: it must be Synapse's, or no guest's token fits."
-        )
+        print("macaroon_secret_key is not set here: without Synapse's, no guest's token fits.")
     if arguments.report is None and report.has_more:
         print("--report FILE writes all of them into a file.")
     if arguments.dry_run:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.adoption.connections import grants
 from regsys.credentials.passwords import hash_password, prepare
 from tests.support import postgres
 from tests.support.native_synapse import PEPPER, NativeSynapse
@@ -46,6 +47,10 @@ class Live:
     def execute(self, script: str) -> None:
         """Execute a script in Synapse's database."""
         raise NotImplementedError()
+
+    def by_another_role(self) -> Sequence[str]:
+        """Arguments by which a role with the documented rights reads, if there are roles."""
+        return ()
 
     def setUp(self: Any) -> None:
         self.folder = Path(self.mktemp()).resolve()
@@ -155,7 +160,7 @@ class Live:
         there = {name: self.whoami(self.synapse, token) for name, token in tokens.items()}
         before = self.contents()
         self.assertEqual(there["gone"][0], 401)
-        report = self.regsys("adopt")
+        report = self.regsys("adopt", *self.by_another_role())
         self.assertIn("         6 accounts\n", report)
         self.assertEqual(self.contents(), before)
         self.synapse.stop()
@@ -239,6 +244,14 @@ class PostgresLiveTests(Live, SynchronousTestCase):
             return cursor.fetchall()
         finally:
             connection.close()
+
+    def by_another_role(self) -> Sequence[str]:
+        role = f"adoption_{self.args['dbname']}"
+        cursor = self._connected()
+        cursor.execute(grants(role))
+        self.addCleanup(cursor.execute, f"DROP OWNED BY {role}; DROP ROLE {role}")
+        place = {**self.args, "user": role, "options": ""}
+        return ("--from", " ".join(f"{name}='{value}'" for name, value in place.items()))
 
     def _connected(self) -> Any:
         import psycopg2 as driver
