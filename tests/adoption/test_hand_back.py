@@ -240,7 +240,9 @@ class Back(AdoptionCase):
         there.address("bob", "left@mail.example".upper())
         there.address("bob", "removed@mail.example")
         there.address("bob", "no address")
+        there.address("carol", "left@Mail.example")
         self.adopt()
+        there.address("carol", "new@mail.example", at=NOW_S * 1000 + 1)
         there.address("carol", "later@mail.example", at=NOW_S * 1000 + 1)
         await self.change(
             "DELETE FROM threepids WHERE address = 'removed@mail.example' AND user_id = ?",
@@ -258,6 +260,8 @@ class Back(AdoptionCase):
                 ("Left@mail.example", user_id("bob")),
                 ("added@mail.example", user_id("alice")),
                 ("later@mail.example", user_id("carol")),
+                ("left@Mail.example", user_id("carol")),
+                ("new@mail.example", user_id("carol")),
                 ("no address", user_id("bob")),
             ],
         )

@@ -25,8 +25,6 @@ V3 = "/_matrix/client/v3"
 # Longer than bcrypt reads, and with letters that a normal form changes (a ligature, a combining
 # accent).
 LONG = "pa\u0301sswörd ﬁ " + "x" * 90
-# Here Synapse is only to get its tokens back: nothing is asked of it meanwhile.
-KEPT = {"regsys": {"homeserver": {"delegated": True}}}
 PASSWORDS = {"alice": "in the looking glass", "bob": LONG, "carol": "swordfish"}
 
 
@@ -76,9 +74,14 @@ class Live:
         """regsys, by Synapse's own configuration but for the listeners."""
         plenty = {"port": 0, "bind_addresses": ["127.0.0.1"], "type": "http"}
         resources = [{"names": ["client", "consent", "health"]}]
-        ours = {"listeners": [{**plenty, "resources": resources}], **KEPT}
+        ours = {"listeners": [{**plenty, "resources": resources}]}
         (self.folder / "regsys.yaml").write_text(yaml.safe_dump(ours))
-        return ServiceProcess(self, self.folder / "synapse.yaml", self.folder / "regsys.yaml")
+        return ServiceProcess(
+            self,
+            self.folder / "synapse.yaml",
+            self.folder / "regsys.yaml",
+            program=("-m", "tests.support.keeping_keys", "serve"),
+        )
 
     def fill(self: Any) -> dict[str, str]:
         """Make accounts at Synapse; their access tokens by a word for each."""
