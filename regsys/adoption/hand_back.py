@@ -37,6 +37,7 @@ WRITTEN: Mapping[str, str] = {
     "accounts": "accounts were compared",
     "passwords": "passwords go back",
     "admins": "accounts become administrators there",
+    "upgraded": "guests have become users",
     "kept": "access tokens are Synapse's own, and work there again",
     "tokens": "access tokens made here go back",
     "ended": "access tokens that have ended here are deleted there",
@@ -103,6 +104,11 @@ class HandBack:
             found.counts["admins"] += 1
             self.script.statement(
                 "UPDATE users SET admin = 1 WHERE name = {name} AND admin = 0", name=user.name
+            )
+        if user.is_guest and not ours.is_guest:
+            found.counts["upgraded"] += 1
+            self.script.statement(
+                "UPDATE users SET is_guest = 0 WHERE name = {name} AND is_guest = 1", name=user.name
             )
         hashed = ours.password_hash
         # Without one of ours it is left: it may be a hash that was not adopted.

@@ -64,13 +64,15 @@ class Adoption:
     def _run(self) -> None:
         if not self.keeps:
             self._execute(self.dialect.begin)
+            # Reading the other database may take long.
+            self._execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         try:
             resumed = self.resumes_after()
             self._pass(resumed)
             if resumed:
                 # Those before it may have changed meanwhile.
                 self._pass("")
-            self._transact(finish, int(self.now_s() * 1000))
+            self._transact(finish, self._now_ms())
         finally:
             if not self.keeps:
                 self._execute("ROLLBACK")
@@ -94,11 +96,17 @@ class Adoption:
 
     def _pass(self, after: str) -> None:
         has_tokens = self.synapse.has_tokens()
+        # Before a batch is read: what is added there meanwhile is new to the next run.
+        read_ms = self._now_ms()
         for batch in self.synapse.batches(after, self.size):
-            self._adopt(batch, has_tokens)
+            self._adopt(batch, has_tokens, read_ms)
             self.progress(len(batch.users))
+            read_ms = self._now_ms()
 
-    def _adopt(self, batch: Batch, has_tokens: bool) -> None:
+    def _now_ms(self) -> int:
+        return int(self.now_s() * 1000)
+
+    def _adopt(self, batch: Batch, has_tokens: bool, read_ms: int) -> None:
         refused, users = Findings(), []
         for user in batch.users:
             adopted = self.rules.adopted(user, batch)
@@ -124,8 +132,7 @@ class Adoption:
 
         def write(txn: Transaction) -> Findings:
             findings = Findings()
-            now_ms = int(self.now_s() * 1000)
-            writer = BatchWriter(txn=txn, hints=hints, now_ms=now_ms, report=findings)
+            writer = BatchWriter(txn=txn, hints=hints, now_ms=read_ms, report=findings)
             writer.write(users, after)
             return findings
 

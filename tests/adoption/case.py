@@ -37,6 +37,7 @@ class AdoptionCase(Tables):
         connection: Any = None,
         requires_approval: bool = False,
         progress: Any = lambda done: None,
+        now_s: Any = None,
     ) -> Report:
         """Run an adoption; returns its report."""
         db: Any = self.db
@@ -53,7 +54,7 @@ class AdoptionCase(Tables):
                 report=report,
                 keeps=keeps,
                 progress=progress,
-                now_s=lambda: self.now_s,
+                now_s=now_s or (lambda: self.now_s),
                 sleep=lambda seconds: None,
                 size=size,
             ).run()

@@ -389,6 +389,14 @@ class Again(AdoptionCase):
         counts = report.counts
         self.assertEqual((counts["known"], counts["changed"], counts["tokens"]), (1, 1, 1))
 
+    async def test_newMeanwhile(self: Any) -> None:
+        """What is added there while a batch is read is new to the next run."""
+        self.there.user("alice")
+        times = iter(range(NOW_S, NOW_S + 9))
+        self.adopt(now_s=lambda: next(times))
+        found = await self.rows("SELECT adopted_ms FROM adopted_users")
+        self.assertEqual(found, [(NOW_S * 1000,)])
+
     async def test_changedThere(self: Any) -> None:
         """A password changed there counts here; rights, too."""
         await self.first()

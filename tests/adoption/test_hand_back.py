@@ -119,6 +119,19 @@ class Back(AdoptionCase):
         )
         self.assertEqual((report.counts["passwords"], report.counts["admins"]), (2, 1))
 
+    async def test_upgraded(self: Any) -> None:
+        """A guest who has become a user here is one there, too, with the password."""
+        self.there.user("1", is_guest=1)
+        self.adopt()
+        await self.change(
+            "UPDATE users SET is_guest = FALSE, password_hash = ? WHERE name_key = '1'", NEW
+        )
+        report = self.hand_back()
+        self.assertIn(
+            (user_id("1"), 0, NEW), self.there_is("name, is_guest, password_hash", "users")
+        )
+        self.assertEqual(report.counts["upgraded"], 1)
+
     async def test_longPassword(self: Any) -> None:
         """A password that Synapse could not check does not go back, and the old one does not
         return either."""
@@ -290,6 +303,9 @@ class Back(AdoptionCase):
         await self.change(
             "INSERT INTO threepids VALUES ('email', ?, ?, 5, 6)", "o'\\\n@b", user_id(name)
         )
+        script, _ = self.script()
+        # Nothing in it looks like the end of a line or a command of a shell.
+        self.assertTrue(all(line.endswith(";") for line in script.splitlines()), script)
         self.hand_back()
         self.assertIn((user_id(name), f"{NEW}'\n\\"), self.there_is("name, password_hash", "users"))
         self.assertEqual(self.there_is("address", "user_threepids"), [("o'\\\n@b",)])
