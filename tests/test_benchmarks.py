@@ -43,6 +43,27 @@ class CostTests(SynchronousTestCase):
         self.assertEqual((cost.server_ms, cost.database_ms), (6.0, 2.0))
 
 
+class AdoptionTests(SynchronousTestCase):
+    def test_quick(self) -> None:
+        """A tenth of 100,000 users is adopted in a tenth of a minute of CPU time, in little memory,
+        on each available database."""
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.adoption", "--quick"],
+            cwd=ROOT,
+            env=dict(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        # The time that passes is that of a machine which others use: it is printed, not judged.
+        self.assertIn(done.returncode, (0, 1), done.stderr)
+        rows = re.findall(r"^(\w+) +([\d.]+) +([\d.]+) +(\d+) +[\d.]+$", done.stdout, re.MULTILINE)
+        self.assertIn("SQLite", [row[0] for row in rows])
+        for database, _, cpu_s, memory_mb in rows:
+            self.assertLess(float(cpu_s), 6, database)
+            self.assertLess(float(memory_mb), 200, database)
+
+
 class ProcessesTests(SynchronousTestCase):
     def test_quick(self) -> None:
         """--quick compares two processes with one, and hashes for real."""

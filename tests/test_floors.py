@@ -18,7 +18,7 @@ FLOORS: Mapping[int, str] = {
     2: "interfaces metrics json_body deadlines log_context",
     3: "config http",
     4: "storage outbound replication modules",
-    5: "uia credentials appservices jobs limits callbacks",
+    5: "uia credentials appservices jobs limits callbacks adoption",
     6: "threepids captcha registration_tokens consent",
     7: "accounts",
     8: "client_api",
@@ -30,7 +30,7 @@ FLOORS: Mapping[int, str] = {
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names.split()}
 # These face the network or run others' code. They are chosen in wiring alone.
-SHELLS = frozenset({"outbound", "replication", "modules"})
+SHELLS = frozenset({"outbound", "replication", "modules", "adoption"})
 
 
 def violations(sources: Mapping[str, str]) -> list[str]:

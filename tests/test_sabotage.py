@@ -32,6 +32,7 @@ from regsys.threepids.validation_mail import ValidationMailSender
 from tests import test_contracts as fakes
 from tests import test_custom_contracts as custom
 from tests.accounts import test_monthly_active_users as activity
+from tests.adoption import test_adoption
 
 # By module: a suite that is named here by itself would run a second time.
 from tests.storage import (
@@ -58,11 +59,16 @@ from tests.support.suites import first_failure
 # true instead, or a column that keeps its value.
 ALWAYS_TRUE = [
     (test_accounts.MemoryOwnAccountsTests, "UPDATE users SET is_guest", "user_id = ?"),
-    (test_accounts.MemoryOwnAccountsTests, "UPDATE users SET approved", "name_key = ?"),
+    (test_accounts.MemoryOwnAccountsTests, "UPDATE users SET approved", "user_id = ?"),
     (test_accounts.MemoryOwnAccountsTests, "DELETE FROM devices", "user_id = ?"),
     (test_accounts.MemoryOwnAccountsTests, "UPDATE uia_sessions SET finished", "session_id = ?"),
     (test_accounts.MemoryOwnAccountsTests, "UPDATE validations SET used", "claimed_by = ?"),
-    (test_accounts.MemoryLookupTests, "SELECT user_id, password_hash", "name_key = ?"),
+    (test_accounts.MemoryLookupTests, "SELECT user_id, password_hash", "name_key IN (?, ?)"),
+    (test_adoption.FileAgain, "UPDATE users SET password_hash = ?, is_guest", "user_id = ?"),
+    (test_adoption.FileAgain, "UPDATE users SET deactivated", "user_id = ?"),
+    (test_adoption.FileAgain, "UPDATE adopted_users SET last_token", "user_id = ?"),
+    (test_adoption.FileAgain, "DELETE FROM logins", "access_hash = ?"),
+    (test_adoption.FileAgain, "DELETE FROM adoption_progress", "name = ?"),
     (test_activity.MemoryActivityTests, "UPDATE users SET seen_ms", "is_guest"),
     (test_activity.MemoryActivityTests, "UPDATE users SET deactivated", "is_guest"),
     (test_bindings.MemoryBindingTests, "DELETE FROM bindings", "binding_id = ?"),

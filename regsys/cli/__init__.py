@@ -76,6 +76,19 @@ def _parser() -> argparse.ArgumentParser:
         help="also ask the database and the other servers that it names whether they are there",
     )
     command("migrate", "Bring the database's tables up to date.")
+    _adopt_parser(
+        command(
+            "adopt",
+            "Take over the accounts of a Synapse, with passwords, addresses, devices and tokens. "
+            "Its tables are only read; running this again adopts what is new.",
+        )
+    )
+    _hand_back_parser(
+        command(
+            "hand-back",
+            "Print the SQL by which Synapse keeps the accounts itself again. Nothing is executed.",
+        )
+    )
     register = command("register-user", "Make an account; its password is asked for.")
     register.add_argument("name", help="the user name, the part before the colon")
     register.add_argument("--admin", action="store_true", help="make the user a server admin")
@@ -92,6 +105,35 @@ def _parser() -> argparse.ArgumentParser:
         command("jobs", "Show or retry what is still to be done after registrations."), common
     )
     return parser
+
+
+def _adopt_parser(adopt: argparse.ArgumentParser) -> None:
+    _source_argument(adopt)
+    adopt.add_argument(
+        "--dry-run", action="store_true", help="only report what would be adopted, and what not"
+    )
+    adopt.add_argument(
+        "--report", metavar="FILE", help="write all that does not fit into this file, a line each"
+    )
+
+
+def _source_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="DATABASE",
+        help="Synapse's database: a connection string of PostgreSQL, or the path of its SQLite "
+        "file (default: the database: of the configuration)",
+    )
+
+
+def _hand_back_parser(hand_back: argparse.ArgumentParser) -> None:
+    _source_argument(hand_back)
+    hand_back.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write it into this file, which nobody else may read (default: standard output)",
+    )
 
 
 def _serve_parser(serve: argparse.ArgumentParser) -> None:

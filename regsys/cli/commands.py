@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 
 from regsys import logs, wiring
 from regsys.accounts.usernames import ascii_lower
-from regsys.cli import checks, connect, processes, tokens
+from regsys.cli import adoption, checks, connect, processes, tokens
 from regsys.cli import jobs as waiting_jobs
 from regsys.config import Config
 from regsys.errors import RegistrationError
@@ -90,6 +90,10 @@ def _looked_at(config: Config, files: Sequence[str]) -> Iterator[str]:
         yield "the templates"
     if config.terms.policies:
         yield "the pages of policies"
+
+
+adopt = adoption.adopt
+hand_back = adoption.hand_back
 
 
 def migrate(config: Config, arguments: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from regsys.config.cross_checks import (
     check_registration,
     check_shared_limits,
 )
-from regsys.config.database import DatabaseConfig, read_database
+from regsys.config.database import DatabaseConfig, read_database, read_homeserver_database
 from regsys.config.email import EmailConfig, read_email
 from regsys.config.email_domains import EmailDomainsConfig, read_email_domains
 from regsys.config.files import Merged, expanded, load_yaml
@@ -107,13 +107,12 @@ class Config:
     """The whole configuration, one attribute a section.
 
     ``public_baseurl`` ends with a slash. If ``tls`` is None, no listener has TLS. If ``captcha`` is
-    None, there is no captcha. If ``homeserver`` is None, no homeserver runs beside this service as
-    whose application service it acts; if ``delegation`` is None, it is no homeserver's auth
-    service.
-    ``trusted_proxies``: addresses and networks as ``ipaddress.ip_network`` takes them. If ``redis``
-    is None, Redis is not used. ``proxies``: those that outbound requests go through. If ``worker``
-    is None, this is a main process; ``replication_secret`` is what its workers must show, None if
-    it has none. If
+    None, there is no captcha. ``homeserver_database`` is the homeserver's own database. If
+    ``homeserver`` is None, no homeserver runs beside this service as whose application service it
+    acts; if ``delegation`` is None, it is no homeserver's auth service. ``trusted_proxies``:
+    addresses and networks as ``ipaddress.ip_network`` takes them. If ``redis`` is None, Redis is
+    not used. ``proxies``: those that outbound requests go through. If ``worker`` is None, this is a
+    main process; ``replication_secret`` is what its workers must show, None if it has none. If
     ``introspection_secret`` is None, token introspection over HTTP is off. ``log_config`` and
     ``pid_file`` are paths; None for the default logging and for no such file. If ``email`` is None,
     no mails are sent. ``template_directory`` is searched before our own templates; None if there is
@@ -143,6 +142,7 @@ class Config:
     threepids: ThreepidsConfig
     homeserver: Optional[HomeserverConfig]
     delegation: Optional[DelegationConfig]
+    homeserver_database: DatabaseConfig
     identity_servers: IdentityServersConfig
     trusted_proxies: tuple[str, ...]
     proxies: ProxiesConfig
@@ -249,6 +249,7 @@ def read(reader: Reader) -> Config:
         threepids=threepids,
         homeserver=homeserver,
         delegation=delegation,
+        homeserver_database=read_homeserver_database(reader),
         identity_servers=read_identity_servers(reader),
         trusted_proxies=trusted_proxies,
         proxies=read_proxies(reader),

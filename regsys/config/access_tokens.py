@@ -15,7 +15,9 @@ class TokensConfig:
     """Lifetimes of sessions and tokens, in milliseconds; None if they do not end (contract B4).
 
     If ``refreshable_access_token_lifetime_ms`` is None, there are no refresh tokens. If
-    ``macaroon_secret_key`` is None, a key is generated and kept in the database.
+    ``macaroon_secret_key`` is None, a key is generated and kept in the database. ``keeps_keys``:
+    what tokens are made with is kept, so that the homeserver can get them back one day (with the
+    key of the file: our tables alone cannot make them).
     """
 
     macaroon_secret_key: Optional[Secret] = None
@@ -23,6 +25,7 @@ class TokensConfig:
     refreshable_access_token_lifetime_ms: Optional[int] = 5 * MINUTE_MS
     nonrefreshable_access_token_lifetime_ms: Optional[int] = None
     refresh_token_lifetime_ms: Optional[int] = None
+    keeps_keys: bool = False
 
 
 _TOKENS = TokensConfig()
@@ -52,6 +55,7 @@ def read_tokens(reader: Reader) -> TokensConfig:
         refreshable_access_token_lifetime_ms=refreshable,
         nonrefreshable_access_token_lifetime_ms=nonrefreshable,
         refresh_token_lifetime_ms=refresh,
+        keeps_keys=key is not None and reader.peek("regsys.homeserver.delegated") is True,
     )
 
 

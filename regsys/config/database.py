@@ -57,6 +57,21 @@ def read_database(reader: Reader) -> DatabaseConfig:
     return DatabaseConfig(engine="sqlite", path=_beside(old_path or "homeserver.db"), schema=schema)
 
 
+def read_homeserver_database(reader: Reader) -> DatabaseConfig:
+    """The homeserver's own database, which ``regsys adopt`` reads. What is wrong with its section
+    is reported by ``read_database``."""
+    section = _homeserver_section(Reader(reader.data))
+    if section is None:
+        path = reader.data.get("database_path") or "homeserver.db"
+        return DatabaseConfig(engine="sqlite", path=str(path))
+    args = section.data.get("args")
+    args = args if isinstance(args, Mapping) else {}
+    if section.data.get("name") == "sqlite3":
+        return DatabaseConfig(engine="sqlite", path=str(args.get("database") or "homeserver.db"))
+    connect = {key: value for key, value in args.items() if not str(key).startswith("cp_")}
+    return DatabaseConfig(engine="postgres", args=connect)
+
+
 def _refuse_theirs(ours: Reader, theirs: Any) -> None:
     """Report a ``regsys.database`` that is the homeserver's own SQLite file."""
     path = ours.peek("args.database")

@@ -118,7 +118,8 @@ class Logins:
         if terms.refreshable:
             letters = token_text.derived_letters(self.secret, "refresh", key, 20)
             refresh = Secret(token_text.refresh_token(user_id.localpart, letters))
-        return Login(terms=terms, access_token=access, refresh_token=refresh)
+        made_with = Secret(key) if self.config.keeps_keys else None
+        return Login(terms=terms, access_token=access, refresh_token=refresh, made_with=made_with)
 
     def _after(self, lifetime_ms: Optional[int]) -> Optional[int]:
         return None if lifetime_ms is None else clock.now_ms(self.clock) + lifetime_ms
@@ -170,7 +171,8 @@ class GuestTokens:
 @implementer(IAuth)
 @attr.frozen(kw_only=True)
 class TokenAuth:
-    """Looks up the users of the tokens that regsys itself has issued."""
+    """Looks up the users of the tokens that regsys itself has issued, or has adopted from another
+    server, which may have any form."""
 
     logins: DeviceStore
     accounts: IUserLookup
@@ -179,8 +181,10 @@ class TokenAuth:
 
     async def whose(self, token: Secret) -> Optional[Requester]:
         check_type("token", token, Secret)
-        if not token.reveal().startswith("syt_"):
-            return await self._guest(token)
+        # A guest's token says itself whose it is; adopted tokens of users may be macaroons, too.
+        guest = None if token.reveal().startswith("syt_") else self.guests.read(token)
+        if guest is not None:
+            return await self._guest(guest)
         login = await self.logins.by_access(token_text.token_hash(token.reveal()))
         if login is None or login.deactivated:
             return None
@@ -194,9 +198,8 @@ class TokenAuth:
             valid_until_ms=login.terms.valid_until_ms,
         )
 
-    async def _guest(self, token: Secret) -> Optional[Requester]:
-        user_id = self.guests.read(token)
-        user = None if user_id is None else await self.accounts.find(user_id.localpart)
+    async def _guest(self, user_id: UserID) -> Optional[Requester]:
+        user = await self.accounts.find(user_id.localpart)
         if user is None or not user.is_guest or user.deactivated or user.user_id != user_id:
             return None
         return Requester(user_id=user.user_id, device_id=GUEST_DEVICE_ID, is_guest=True)

@@ -45,11 +45,15 @@ class LoginTerms:
 
 @attr.frozen(kw_only=True, field_transformer=typed)
 class Login:
-    """A device's tokens and their terms; ``refresh_token`` is None if none was issued."""
+    """A device's tokens and their terms; ``refresh_token`` is None if none was issued.
+
+    Internal: ``made_with``, from which they can be made again, if a homeserver is to get them back.
+    """
 
     terms: LoginTerms
     access_token: Secret
     refresh_token: Optional[Secret] = None
+    made_with: Optional[Secret] = None
 
     @property
     def device_id(self) -> str:

@@ -130,6 +130,7 @@ def _insert_login(txn: Transaction, user_id: UserID, login: Login, replaces: Opt
         refresh_until_ms=login.terms.refresh_until_ms,
         session_until_ms=login.terms.session_until_ms,
         replaces=replaces,
+        made_with=None if login.made_with is None else login.made_with.reveal(),
     )
 
 

@@ -48,6 +48,7 @@ class SQLite:
     for_update = ""
     skip_locked = ""
     next_number = "UPDATE user_number SET value = value + 1 RETURNING value"
+    raise_number = "UPDATE user_number SET value = ? WHERE value < ?"
 
     def connect_args(self) -> Mapping[str, Any]:
         # With isolation_level None the driver leaves BEGIN and COMMIT to us. The only call that
@@ -203,6 +204,7 @@ class PostgreSQL:
     for_update = " FOR UPDATE"
     skip_locked = " FOR UPDATE SKIP LOCKED"
     next_number = "SELECT nextval('user_number')"
+    raise_number = "SELECT setval('user_number', ?) FROM user_number WHERE last_value < ?"
 
     @property
     def quoted_schema(self) -> str:

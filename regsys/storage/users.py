@@ -260,10 +260,13 @@ def _upgrade_guest(txn: Transaction, new: NewAccount) -> None:
 
 
 def _find(txn: Transaction, localpart: str) -> Optional[User]:
+    # Of two adopted users whose names differ by the case of letters alone, one has its own spelling
+    # as its key: whoever spells it exactly means that one.
     row = txn.one(
         "SELECT user_id, password_hash, is_guest, admin, user_type, approved, shadow_banned,"
-        " deactivated, appservice_id, created_ms FROM users WHERE name_key = ?",
-        (localpart.lower(),),
+        " deactivated, appservice_id, created_ms FROM users WHERE name_key IN (?, ?)"
+        " ORDER BY CASE name_key WHEN ? THEN 0 ELSE 1 END",
+        (localpart, localpart.lower(), localpart),
     )
     if row is None:
         return None
@@ -292,4 +295,8 @@ def _next_number(txn: Transaction) -> int:
 
 
 def _approve(txn: Transaction, localpart: str) -> bool:
-    return txn.run("UPDATE users SET approved = TRUE WHERE name_key = ?", (localpart.lower(),)) == 1
+    user = _find(txn, localpart)
+    if user is None:
+        return False
+    sql = "UPDATE users SET approved = TRUE WHERE user_id = ?"
+    return txn.run(sql, (str(user.user_id),)) == 1

@@ -63,14 +63,12 @@ GUEST = NewAccount(
     is_guest=True,
     device=NewDevice(login=logins().issue(ALICE, GUEST_TERMS, "key")),
 )
-# A user who was a guest is none. A call is a matter between a worker and its master alone. No
-# password was checked before a new account's login.
+# A user who was a guest is none. Whoever issues the login decides whether to keep what it is made
+# with. A call is a matter between a worker and its master alone. No password was checked before a
+# new account's login.
 LEFT = [
-    "NewAccount.is_guest",
-    "LoginTerms.is_guest",
-    "NewDevice.call",
-    "NewDevice.password_fingerprint",
-    "NewAccount.call",
+    *("NewAccount.is_guest", "LoginTerms.is_guest", "Login.made_with"),
+    *("NewDevice.call", "NewDevice.password_fingerprint", "NewAccount.call"),
 ]
 
 

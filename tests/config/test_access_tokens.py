@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from regsys.config.access_tokens import read_tokens
+from regsys.config.values import Reader
 from tests.config.case import ConfigCase
 
 
@@ -34,3 +36,15 @@ class AccessTokenTests(ConfigCase):
         """A guest's login can't expire: a warning says that guests are refused."""
         options = {"session_lifetime": "1d", "allow_guest_access": True}
         self.assertWarning(options, "session_lifetime", "guests")
+
+    def test_keysAreKept(self) -> None:
+        """What tokens are made with is kept where a homeserver may get them back, and only if our
+        tables alone cannot make them."""
+        delegated = {"regsys": {"homeserver": {"url": "http://localhost:8008", "delegated": True}}}
+        for options, kept in (
+            ({"macaroon_secret_key": "a key", **delegated}, True),
+            ({"macaroon_secret_key": "a key"}, False),
+            (delegated, False),
+        ):
+            reader = Reader(options)
+            self.assertEqual(read_tokens(reader).keeps_keys, kept, options)

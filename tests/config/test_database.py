@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import attr
+
+from regsys.config import DatabaseConfig
 from tests.config.case import ConfigCase
 
 
@@ -103,3 +106,18 @@ class DatabaseTests(ConfigCase):
             ({"name": "psycopg2", "args": {"cp_min": 9, "cp_max": 8}}, "database.args.cp_min"),
         ):
             self.assertProblem({"database": database}, name)
+
+    def test_theHomeservers(self) -> None:
+        """The homeserver's own database is what the files name apart from regsys.database."""
+        sqlite = DatabaseConfig(engine="sqlite", path="/data/homeserver.db")
+        postgres = DatabaseConfig(engine="postgres", args={"dbname": "synapse"})
+        section = {"name": "psycopg2", "args": {"dbname": "synapse", "cp_max": 10}}
+        ours = {"database": self.sqlite("/data/ours.db")}
+        for options, expected in (
+            ({}, attr.evolve(sqlite, path="homeserver.db")),
+            ({"database": self.sqlite("/data/homeserver.db"), "regsys": ours}, sqlite),
+            ({"database_path": "/data/homeserver.db"}, sqlite),
+            ({"database": section}, postgres),
+            ({"databases": {"one": {**section, "data_stores": ["main"]}}}, postgres),
+        ):
+            self.assertEqual(self.parse(options).homeserver_database, expected)

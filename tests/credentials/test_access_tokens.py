@@ -126,6 +126,12 @@ class IssueTests(SynchronousTestCase):
         """A login that can't be refreshed has no refresh token."""
         self.assertIsNone(logins().issue(ALICE, LoginTerms(device_id="D"), "k").refresh_token)
 
+    def test_madeWith(self) -> None:
+        """What the tokens are made with is part of the login only where it is kept."""
+        self.assertIsNone(logins().issue(ALICE, self.terms, "key").made_with)
+        keeping = logins(keeps_keys=True)
+        self.assertEqual(keeping.issue(ALICE, self.terms, "key").made_with, Secret("key"))
+
     def test_sameKeySameTokens(self) -> None:
         """The same key gives the very same tokens; another key, another secret, and the other token
         of the pair have other letters."""

@@ -46,6 +46,7 @@ _COLUMN = {
     "validation_tokens": "sid",
     "watches": "name",
     "rate_limits": "key",
+    "adoption_progress": "name",
 }
 # Its rows hold nothing but a digest.
 _UNNAMED = frozenset({"first_times"})
@@ -182,3 +183,7 @@ def _rows_with_fixed_names(txn: Transaction) -> None:
     txn.insert("rate_limits", key=NEIGHBOUR, empty_us=FAR_MS, refused=False)
     txn.insert("provisioning", user_id=str(USER), device_id="TABLET", job_id=NEIGHBOUR)
     txn.insert("watches", name=NEIGHBOUR, since_ms=FAR_MS, last_ms=FAR_MS)
+    txn.insert(
+        "adopted_users", user_id=str(USER), mark=NEIGHBOUR, last_token=FAR_MS, adopted_ms=FAR_MS
+    )
+    txn.insert("adoption_progress", name=NEIGHBOUR, after_user=NEIGHBOUR)

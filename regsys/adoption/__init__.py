@@ -1,0 +1,1 @@
+"""Adopting the accounts of a Synapse, and handing them back (contract B17.6)."""
