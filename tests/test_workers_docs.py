@@ -2,61 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import Sequence
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import postgres
 from tests.support.patience import PATIENCE_S, until
-from tests.support.ports import free_port
+from tests.support.proxies import ProxyExamples
 from tests.support.service_process import ServiceProcess, psycopg2, write_config
 
-TEXT = (Path(__file__).parents[1] / "docs/workers.md").read_text()
 BACKENDS = ("8101", "8102", "8103")
 FRONT = "8080"
 
 
 class ProxyTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.folder = Path(self.mktemp()).resolve()
-        self.folder.mkdir()
-        self.ports = {port: str(free_port()) for port in (*BACKENDS, FRONT)}
-
-    def program(self, name: str) -> str:
-        # Debian has them where only root looks.
-        found = shutil.which(name) or shutil.which(name, path="/usr/sbin")
-        if found is None:
-            reason = f"{name} was not found, so its example in docs/workers.md was not tried."
-            if os.environ.get("CI") == "true":
-                self.fail(reason)
-            raise SkipTest(reason)
-        return found
-
-    def example(self, language: str) -> str:
-        """The example with ports that are free, on loopback."""
-        (text,) = re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-        for port, free in self.ports.items():
-            self.assertIn(port, text)
-            text = text.replace(port, free)
-        return str(text)
-
-    def run_proxy(self, *command: str) -> None:
-        process = subprocess.Popen(
-            command, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-        def end() -> None:
-            process.terminate()
-            process.wait()
-
-        self.addCleanup(end)
+        self.proxy = ProxyExamples(self, "workers.md", (FRONT, *BACKENDS))
+        self.folder, self.ports = self.proxy.folder, self.proxy.ports
 
     def serve(self) -> Sequence[ServiceProcess]:
         """Two of the three: the third one is away."""
@@ -107,32 +71,12 @@ class ProxyTests(SynchronousTestCase):
 
     def test_nginx(self) -> None:
         """nginx takes its example, and passes requests on by it."""
-        program, config = self.program("nginx"), self.folder / "nginx.conf"
-        config.write_text(
-            f"daemon off; pid {self.folder}/pid; error_log {self.folder}/error.log;\n"
-            "events {}\nhttp { access_log off;\n"
-            + "".join(
-                f"{kind}_temp_path {self.folder}/{kind};\n"
-                for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-            )
-            + self.example("nginx")
-            + "}\n"
-        )
-        command = (program, "-p", str(self.folder), "-c", str(config))
-        checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
-        self.assertEqual(checked.returncode, 0, checked.stderr)
         services = self.serve()
-        self.run_proxy(*command)
+        self.proxy.run_nginx()
         self.assertServes(services)
 
     def test_haproxy(self) -> None:
         """HAProxy takes its example without a warning, and passes requests on by it."""
-        program, config = self.program("haproxy"), self.folder / "haproxy.cfg"
-        config.write_text(self.example("haproxy"))
-        checked = subprocess.run(
-            [program, "-c", "-dW", "-f", str(config)], capture_output=True, text=True
-        )
-        self.assertEqual(checked.returncode, 0, checked.stderr)
         services = self.serve()
-        self.run_proxy(program, "-db", "-f", str(config))
+        self.proxy.run_haproxy()
         self.assertServes(services)

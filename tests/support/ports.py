@@ -24,3 +24,9 @@ def free_port() -> int:
     else:
         keeper.close()
     return port
+
+
+def is_open(port: int) -> bool:
+    """Whether something accepts connections at this port of the IPv4 loopback address."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
