@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
+import os
 import sqlite3
 from typing import Any, ClassVar, Mapping
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from tests.support.client import V3
 from tests.support.delegation import PASSWORD, DelegationCase
@@ -53,6 +55,55 @@ class LifeTests:
         self.assertAlive(made["access_token"], made["user_id"], made["device_id"])
         answer = self.regsys.ask("POST", f"{V3}/register?kind=guest", {})
         self.assertEqual(answer.status, 403, answer)
+
+    def test_account(self: Any) -> None:
+        """A changed password ends the other devices' tokens there, a deleted device its own, and a
+        deactivation all of them, each before it is answered. The account is deactivated there."""
+        made = self.registered("frank", device_id="PHONE")
+        token, user_id = made["access_token"], made["user_id"]
+        others = {name: self.log_in("frank", device_id=name).json["access_token"] for name in "AB"}
+        for name, other in others.items():
+            self.assertAlive(other, user_id, name)
+        deleted = self.confirmed("POST", "delete_devices", token, {"devices": ["A"]})
+        self.assertEqual(deleted.status, 200, deleted)
+        self.assertDead(others["A"])
+        self.assertAlive(others["B"], user_id, "B")
+        new = "an even better horse"
+        changed = self.confirmed("POST", "account/password", token, {"new_password": new})
+        self.assertEqual(changed.status, 200, changed)
+        self.assertDead(others["B"])
+        self.assertAlive(token, user_id, "PHONE")
+        ended = self.confirmed("POST", "account/deactivate", token, {"erase": True}, password=new)
+        self.assertEqual(ended.status, 200, ended)
+        self.assertDead(token)
+        there = self.there.ask("GET", "/_synapse/mas/query_user?localpart=frank")
+        self.assertTrue(there.json["is_deactivated"], there)
+        self.assertEqual(self.register("frank").json["errcode"], "M_USER_IN_USE")
+
+    def test_resetKeys(self: Any) -> None:
+        """A user sets cross-signing up without a question. To replace the keys, they go to the page
+        that the Synapse names, and confirm it there."""
+        made = self.registered("grace", device_id="PHONE")
+        token, user_id = made["access_token"], made["user_id"]
+        upload = "keys/device_signing/upload"
+        self.assertEqual(self.at("POST", upload, token, cross_signing_keys(user_id)).status, 200)
+        again = cross_signing_keys(user_id)
+        refused = self.at("POST", upload, token, again)
+        self.assertEqual(refused.status, 401, refused)
+        url = refused.json["params"]["org.matrix.cross_signing_reset"]["url"]
+        path = urlsplit(url).path
+        self.assertEqual(self.form(path, user="grace", password="wrong"), 403)
+        self.assertEqual(self.at("POST", upload, token, again).status, 401)
+        self.assertEqual(self.form(path, user="grace", password=PASSWORD), 200)
+        replaced = self.at("POST", upload, token, again)
+        self.assertEqual(replaced.status, 200, replaced)
+
+
+def cross_signing_keys(user_id: str) -> dict[str, Any]:
+    """A new master key, as a client uploads it."""
+    public = base64.b64encode(os.urandom(32)).decode().rstrip("=")
+    keys = {f"ed25519:{public}": public}
+    return {"master_key": {"user_id": user_id, "usage": ["master"], "keys": keys}}
 
 
 class SQLiteTests(LifeTests, DelegationCase):

@@ -42,12 +42,14 @@ def delegated_introspection(
     return Endpoint("delegated_introspection", ("/oauth2/introspect",), {"POST": post})
 
 
-def discovery(public_baseurl: str) -> Endpoint:
+def discovery(public_baseurl: str, account_page: str) -> Endpoint:
     """The document in which the homeserver looks up its auth service. It names no OAuth endpoint:
-    clients that look for one fall back to /login and /register."""
+    clients that look for one fall back to /login and /register. ``account_page``: the path of the
+    page to which the homeserver sends its users."""
+    management = public_baseurl + account_page.lstrip("/")
 
     async def get(call: Call) -> Reply:
-        return Reply({"issuer": public_baseurl, "account_management_uri": public_baseurl})
+        return Reply({"issuer": public_baseurl, "account_management_uri": management})
 
     return Endpoint("openid_configuration", ("/.well-known/openid-configuration",), {"GET": get})
 

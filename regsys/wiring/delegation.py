@@ -10,6 +10,7 @@ from regsys.accounts.delegated_writer import DelegatedWriter
 from regsys.accounts.homeserver_emails import HomeserverEmails
 from regsys.accounts.provisioning import END_LOGINS, LoginsEnd, ProvisionedDevices, Provisioner
 from regsys.accounts.writer import LocalWriter, OnCreated
+from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.introspection import Introspection
 from regsys.config import Config, DelegationConfig
 from regsys.credentials.access_tokens import GuestTokens, TokenAuth
@@ -32,7 +33,8 @@ from regsys.storage.provisioning import (
     ProvisioningStore,
 )
 from regsys.storage.users import UserStore
-from regsys.web import introspection
+from regsys.web import account_page, introspection
+from regsys.web.pages import Pages
 from regsys.wiring.process import Process
 
 # The kinds of jobs, none of which a process runs that tells no homeserver.
@@ -153,11 +155,19 @@ class Delegation:
         }
 
     def endpoints(
-        self, guests: GuestTokens, active: Callable[[IAuth], IAuth]
+        self,
+        guests: GuestTokens,
+        active: Callable[[IAuth], IAuth],
+        passwords: Optional[PasswordCheck],
+        pages: Pages,
     ) -> Iterator[Endpoint]:
-        """What the homeserver asks. ``active`` records who is active."""
+        """What the homeserver asks, and the page to which it sends its users. ``active`` records
+        who is active."""
         known = KnownLogins(self.devices.db, self.clock)
         auth = TokenAuth(logins=known, accounts=self.users, guests=guests, clock=self.clock)
         asked = Introspection(auth=active(auth), internal=self.tokens, clock=self.clock)
         yield introspection.delegated_introspection(asked.of, self.config.secret)
-        yield introspection.discovery(self.public_baseurl)
+        yield introspection.discovery(self.public_baseurl, account_page.PATH)
+        if passwords is not None:
+            allow_reset = self.synapse.allow_cross_signing_reset
+            yield account_page.account_page(passwords, allow_reset, pages)

@@ -68,7 +68,7 @@ def endpoints(
     if config.introspection_secret is not None:
         made.append(introspection_api.introspect(auth, config.introspection_secret))
     if parts.delegation is not None:
-        made += parts.delegation.endpoints(parts.guests, active.auth)
+        made += parts.delegation.endpoints(parts.guests, active.auth, rules.passwords, pages)
     if config.terms.policies:
         made.append(consent.policies(rules.consents, pages))
     return made

@@ -107,6 +107,9 @@ def _samples() -> Iterator[tuple[str, dict[str, Any]]]:
     """Each of our templates by its name, with the values of docs/pages.md, once a variant."""
     yield "refused.html", {"error": "It failed."}
     yield "consent_given.html", {}
+    yield "reset_keys_allowed.html", {}
+    for failure in (None, "It failed."):
+        yield "reset_keys.html", {"user": "alice", "failure": failure}
     yield "passed.js", {}
     yield "passed.html", {}
     for name, params in _PARAMS.items():

@@ -6,7 +6,7 @@ import pickle
 import re
 from pathlib import Path
 from typing import Any, ClassVar, Mapping, Optional
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
@@ -31,6 +31,7 @@ from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import V3, Answer
 from tests.support.crash import NOW_S, CrashCase, OnSQLite, Process
 from tests.support.due_jobs import run_due
+from tests.web.test_page_headers import SafePages
 
 OPTIONS: Mapping[str, Any] = {
     "matrix_authentication_service": {"enabled": True, "secret": SECRET},
@@ -396,7 +397,7 @@ class AwayTests(DelegatedCase):
         self.assertNothingWaits()
 
 
-class LoginTests(DelegatedCase):
+class LoginTests(SafePages, DelegatedCase):
     def test_login(self) -> None:
         """A login is known there before its answer; one that exists keeps its name there."""
         self.register(device_id="PHONE")
@@ -520,6 +521,29 @@ class LoginTests(DelegatedCase):
         self.assertEqual(answer.status, 200, answer)
         self.assertEqual(set(self.devices()), {"PHONE"})
         self.assertNothingWaits()
+
+    def test_resetKeys(self) -> None:
+        """The page to which the homeserver sends a user who wants to replace their cross-signing
+        keys: with the right password it is allowed there, and else not."""
+        self.register()
+        found = self.client.ask("GET", "/.well-known/openid-configuration", b"").json
+        url = str(found["account_management_uri"])
+        path = urlsplit(url).path
+        page = self.client.ask("GET", f"{path}?action=org.matrix.cross_signing_reset", b"")
+        self.assertIn(b'name="password"', page.json)
+        self.assertSafe("the account page", page)
+        for user in ("alice", "@alice:test.example"):
+            wrong = self.client.ask("POST", path, f"user={user}&password=wrong".encode())
+            self.assertEqual(wrong.status, 403)
+            self.assertIn(b"alice", wrong.json)
+            self.assertFalse(self.double.users["alice"].may_reset)
+        form = f"user=alice&password={quote(PASSWORD)}".encode()
+        self.double.faults["allow_cross_signing_reset"] = ["500"]
+        away = self.client.ask("POST", path, form)
+        self.assertEqual((away.status, self.double.users["alice"].may_reset), (503, False))
+        allowed = self.client.ask("POST", path, form)
+        self.assertEqual((allowed.status, self.double.users["alice"].may_reset), (200, True))
+        self.assertNotIn(PASSWORD.encode(), allowed.json)
 
 
 class IntrospectionTests(DelegatedCase):

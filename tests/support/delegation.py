@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 from pathlib import Path
 from typing import Any, ClassVar, Mapping, Optional
+from urllib.parse import urlencode
 
 from twisted.trial.unittest import TestCase
 
 from tests.support import postgres, synapse
 from tests.support.client import V3
+from tests.support.patience import PATIENCE_S
 from tests.support.ports import free_port
 from tests.support.service_process import (
     Answer,
@@ -105,6 +108,36 @@ class DelegationCase(TestCase):
         identifier = {"type": "m.id.user", "user": name}
         body = {"type": "m.login.password", "identifier": identifier, "password": PASSWORD, **more}
         return self.regsys.ask("POST", f"{V3}/login", body)
+
+    def confirmed(
+        self,
+        method: str,
+        path: str,
+        token: str,
+        body: Mapping[str, Any],
+        password: str = PASSWORD,
+    ) -> Answer:
+        """A request that the user confirms by their password."""
+        asked = self.regsys.ask(method, f"{V3}/{path}", body, token=token)
+        self.assertEqual(asked.status, 401, asked)
+        name = self.whoami(token).json["user_id"]
+        auth = {
+            "type": "m.login.password",
+            "identifier": {"type": "m.id.user", "user": name},
+            "password": password,
+            "session": asked.json["session"],
+        }
+        return self.regsys.ask(method, f"{V3}/{path}", {**body, "auth": auth}, token=token)
+
+    def form(self, path: str, **fields: str) -> int:
+        """The status of a page of regsys to which a person sends this form."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", path, urlencode(fields), headers)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer.status
 
     def at(self, method: str, path: str, token: Optional[str], body: Any = None) -> Answer:
         """A client's request at the Synapse."""
