@@ -7,10 +7,12 @@ import http.client
 import json
 import os
 import sqlite3
+from pathlib import Path
 from typing import Any, ClassVar, Mapping
 from urllib.parse import quote, urlsplit
 
 from tests.support.client import V3
+from tests.support.crowd import Crowd
 from tests.support.delegation import PASSWORD, DelegationCase
 from tests.support.patience import PATIENCE_S, until
 from tests.support.synapse import SECRET
@@ -199,6 +201,73 @@ class RoomTests(DelegationCase):
         )
         rules = self.at("GET", f"rooms/{quote(room)}/state/m.room.join_rules", host).json
         self.assertEqual(rules, {"join_rule": "invite"})
+
+
+class RaceTests(DelegationCase):
+    """Sixteen at once, at both doors: regsys's, and the one that application services have at the
+    Synapse."""
+
+    bridge: ClassVar[Mapping[str, Any]] = {
+        "id": "bridge",
+        "url": None,
+        "as_token": "as-token",
+        "hs_token": "hs-token",
+        "sender_localpart": "bridge",
+        "namespaces": {"users": [{"regex": "@b_.*", "exclusive": False}]},
+    }
+
+    def setUp(self) -> None:
+        path = Path(self.mktemp()).absolute()
+        path.write_text(json.dumps(self.bridge))
+        type(self).synapse_options = {"app_service_config_files": [str(path)]}
+        super().setUp()
+        assert self.there is not None
+        self.people = Crowd([self.regsys.base_url], 8)
+        self.bridges = Crowd([self.there.base_url], 8)
+        for crowd in (self.people, self.bridges):
+            self.addCleanup(crowd.close)
+
+    def test_name(self) -> None:
+        """One name at both doors is one account, on one side's word."""
+        assert self.there is not None
+        path = f"{V3}/register"
+        for number in range(10):
+            name = f"b_{number}"
+            body = {"username": name, "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
+            ghost = {
+                "type": "m.login.application_service",
+                "username": name,
+                "inhibit_login": True,
+            }
+            asked = self.people.start("POST", path, lambda _, body=body: body)
+            passed_on = self.bridges.start(
+                "POST", f"{path}?access_token=as-token", lambda _, ghost=ghost: ghost
+            )
+            answers = [one.result() for one in (*asked, *passed_on)]
+            made = [answer for answer in answers if answer.status == 200]
+            self.assertEqual(len(made), 1, answers)
+            taken = {(item.status, item.errcode) for item in answers} - {(200, None)}
+            self.assertEqual(taken, {(400, "M_USER_IN_USE")}, answers)
+            is_ours = "access_token" in made[0].json
+            self.assertEqual(self.log_in(name).status, 200 if is_ours else 403)
+            if is_ours:
+                user_id, device = made[0].json["user_id"], made[0].json["device_id"]
+                self.assertAlive(made[0].json["access_token"], user_id, device)
+
+    def test_session(self) -> None:
+        """Sixteen completions of one session are one account, and all have the same answer."""
+        body = {"username": "alice", "password": PASSWORD}
+        session = self.regsys.ask("POST", f"{V3}/register", body).json["session"]
+        last = {**body, "auth": {"type": "m.login.dummy", "session": session}}
+        crowd = Crowd([self.regsys.base_url], 16)
+        self.addCleanup(crowd.close)
+        answers = crowd.ask("POST", f"{V3}/register", lambda _: last)
+        self.assertEqual({answer.status for answer in answers}, {200}, answers)
+        (made,) = {json.dumps(answer.json, sort_keys=True) for answer in answers}
+        account = json.loads(made)
+        self.assertAlive(account["access_token"], account["user_id"], account["device_id"])
+        devices = self.at("GET", "devices", account["access_token"]).json["devices"]
+        self.assertEqual([item["device_id"] for item in devices], [account["device_id"]])
 
 
 class PostgreSQLTests(LifeTests, DelegationCase):
