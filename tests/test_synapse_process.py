@@ -39,6 +39,15 @@ class LifeTests:
         self.assertEqual(self.regsys.ask("POST", f"{V3}/logout/all", {}, token=second).status, 200)
         self.assertDead(second)
 
+    def test_capabilities(self: Any) -> None:
+        """regsys's answer is the Synapse's, but for what regsys lets users change."""
+        token = self.registered("frank")["access_token"]
+        ours = self.regsys.ask("GET", f"{V3}/capabilities", token=token).json["capabilities"]
+        theirs = self.at("GET", "capabilities", token).json["capabilities"]
+        changes = {name: {"enabled": True} for name in ("m.change_password", "m.3pid_changes")}
+        self.assertNotEqual(theirs["m.change_password"], changes["m.change_password"])
+        self.assertEqual(ours, {**theirs, **changes})
+
     def test_names(self: Any) -> None:
         """A name that the Synapse has, and we don't, is taken, and nothing of ours stays. A
         registration without a name gets one that the Synapse can have: it refuses numbers. There
