@@ -57,15 +57,15 @@ def check_config(config: Config, arguments: argparse.Namespace) -> int:
     waiting = warnings(config, has_rooms=has_rooms, has_sms_sender=False)
     for warning in (*waiting, *checks.without_start(config)):
         print(f"regsys: warning: {warning}", file=sys.stderr)
-    reached, unreachable = connect.problems(config) if arguments.connect else ((), ())
-    for problem in unreachable:
-        print(f"regsys: {problem}", file=sys.stderr)
-    if unreachable:
+    found = connect.ask_all(config) if arguments.connect else connect.Found()
+    for sentence in (*found.problems, *found.not_asked):
+        print(f"regsys: {sentence}", file=sys.stderr)
+    if found.problems:
         return 1
     print(f"The configuration is good. Accounts are kept in {_place(config)}.")
     print(f"Looked at: {', '.join(_looked_at(config, arguments.config or []))}.")
     if arguments.connect:
-        print(f"Reached: {', '.join(reached)}.")
+        print(f"Reached: {', '.join(found.reached)}.")
     else:
         print("Not looked at: the database and other servers, which --connect asks.")
     return 0
