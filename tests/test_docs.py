@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from pathlib import Path
 from typing import Iterator
 
 import attr
+import yaml
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -69,6 +71,24 @@ class DocumentTests(SynchronousTestCase):
                 if endpoint.name == "static":
                     path = "/_matrix/static/regsys/{file}"
                 self.assertIn(path.replace("/r0/", "/v3/"), text)
+
+    def test_firstMessage(self) -> None:
+        """The two files of docs/synapse.md make a regsys that is an auth service, without a
+        warning."""
+        text = (ROOT / "docs" / "synapse.md").read_text("utf-8")
+        part = text.split("## From nothing to a first message")[1].split("\n## ")[0]
+        files = re.findall(r"^   ```yaml\n(.*?)^   ```", part, re.MULTILINE | re.DOTALL)
+        first, second = (yaml.safe_load(textwrap.dedent(file)) for file in files)
+        secret = Path(self.mktemp()).absolute()
+        secret.touch(mode=0o600)
+        secret.write_text("s")
+        first["matrix_authentication_service"]["secret_path"] = str(secret)
+        generated = {"server_name": "example.com", "macaroon_secret_key": "k"}
+        found = regsys.parse({**generated, **first, **second})
+        assert found.delegation is not None
+        self.assertEqual(found.delegation.endpoint, "http://localhost:8009/")
+        self.assertEqual([listener.port for listener in found.listeners], [8009])
+        self.assertEqual(found.warnings, ())
 
     def test_metrics(self) -> None:
         """docs/metrics.md has every metric with its labels, and no other."""

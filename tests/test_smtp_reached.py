@@ -7,7 +7,8 @@ from typing import Any
 
 from twisted.internet.threads import deferToThread
 
-from regsys.cli.connect import Unreachable, _ask_smtp
+from regsys.cli.connect import _ask_smtp
+from regsys.cli.peers import Unreachable
 from tests.doubles.smtp import MailServer, listening
 from tests.outbound import test_email
 from tests.outbound.smtp_case import email_config

@@ -7,14 +7,21 @@ import http.client
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, ClassVar, Mapping
 from urllib.parse import quote, urlsplit
+
+import yaml
 
 from tests.support.client import V3
 from tests.support.crowd import Crowd
 from tests.support.delegation import PASSWORD, DelegationCase
 from tests.support.patience import PATIENCE_S, until
+from tests.support.ports import free_port
+from tests.support.proxies import ProxyExamples
+from tests.support.service_process import ROOT
 from tests.support.synapse import SECRET
 
 
@@ -42,6 +49,15 @@ class LifeTests:
         self.assertAlive(second, user_id, "DESK")
         self.assertEqual(self.regsys.ask("POST", f"{V3}/logout/all", {}, token=second).status, 200)
         self.assertDead(second)
+
+    def test_capabilities(self: Any) -> None:
+        """regsys's answer is the Synapse's, but for what regsys lets users change."""
+        token = self.registered("frank")["access_token"]
+        ours = self.regsys.ask("GET", f"{V3}/capabilities", token=token).json["capabilities"]
+        theirs = self.at("GET", "capabilities", token).json["capabilities"]
+        changes = {name: {"enabled": True} for name in ("m.change_password", "m.3pid_changes")}
+        self.assertNotEqual(theirs["m.change_password"], changes["m.change_password"])
+        self.assertEqual(ours, {**theirs, **changes})
 
     def test_names(self: Any) -> None:
         """A name that the Synapse has, and we don't, is taken, and nothing of ours stays. A
@@ -171,6 +187,54 @@ class SQLiteTests(LifeTests, DelegationCase):
         self.regsys = self.start()
         until(lambda: self.whoami(made["access_token"]).status == 401)
         self.assertDead(made["access_token"])
+
+
+class ConnectTests(DelegationCase):
+    """``check-config --connect`` beside a Synapse, with nginx and our routes before both."""
+
+    def check(self, status: int, public: str, **options: Any) -> str:
+        more = {"public_baseurl": public, **options}
+        (self.folder / "more.yaml").write_text(yaml.safe_dump(more))
+        files = ("-c", "homeserver.yaml", "-c", "more.yaml")
+        command = (sys.executable, "-m", "regsys", "check-config", *files, "--connect")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def test_connect(self) -> None:
+        assert self.there is not None
+        examples, front = ProxyExamples(self, "synapse-routes.md", ()), free_port()
+        theirs, ours = str(self.there.port), str(self.port)
+        examples.ports = {"8080": str(front), "8008": theirs, "8009": ours}
+        examples.run_nginx()
+        public = f"http://127.0.0.1:{front}/"
+        good = self.check(0, public)
+        for option in (
+            "regsys.homeserver.url",
+            "matrix_authentication_service.endpoint",
+            "public_baseurl",
+        ):
+            self.assertIn(f"{option} (http://127.0.0.1:", good)
+        # Without a proxy one process answers everything.
+        self.assertIn("somebody else than regsys answers /", self.check(1, self.there.base_url))
+        alone = self.check(1, f"http://127.0.0.1:{ours}/")
+        self.assertIn("somebody else than the homeserver answers /", alone)
+        block = {"enabled": True, "endpoint": f"http://127.0.0.1:{ours}/", "secret": "another"}
+        refused = self.check(1, public, matrix_authentication_service=block)
+        self.assertIn("matrix_authentication_service.secret must be the same", refused)
+        self.regsys.kill()
+        waiting = self.check(0, public)
+        self.assertIn("no regsys with our secret answers there: start regsys", waiting)
+        self.assertIn("regsys does not answer behind it: start regsys", waiting)
+        self.assertIn("Reached: database", waiting)
 
 
 class RoomTests(DelegationCase):

@@ -27,9 +27,16 @@ from regsys.wiring.subsystem import Subsystem
 
 # A new operator may take regsys for a homeserver.
 NO_HOMESERVER = (
-    "regsys: this is not a homeserver: it keeps accounts and logins, without rooms and /sync, and"
-    " only a\n  homeserver that embeds regsys or asks it whose a token is can use them; Synapse,"
-    " Dendrite and\n  Conduit as they are cannot (docs/homeserver.md)"
+    "regsys: this is not a homeserver: it keeps accounts and logins, without rooms and /sync. They"
+    " work at a\n  Synapse whose auth service regsys is (docs/synapse.md), and at a homeserver that"
+    " embeds regsys\n  or asks it whose a token is; nowhere else (docs/homeserver.md)"
+)
+
+# Where it is an application service of the homeserver at this address.
+_KNOWN_ALONE = (
+    "regsys: its accounts are made known to the homeserver at {}, but nobody can log in or write"
+    " there\n  with them, unless it asks regsys whose a token is. At a Synapse they work if regsys"
+    " is its auth\n  service: delegated: true (docs/synapse.md)"
 )
 
 
@@ -37,7 +44,7 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
     from regsys.cli.demo import introduction, server
 
     checks.before_start(config)
-    place = f"regsys: accounts are kept in {_place(config)}\n{_used_by(config)}"
+    place = f"regsys: accounts are kept in {_place(config)}\n{used_by(config)}"
     text = place if arguments.config else f"{introduction(config)}\n{place}"
     if arguments.processes > 1:
         return processes.serve(config, arguments.processes, text)
@@ -57,15 +64,15 @@ def check_config(config: Config, arguments: argparse.Namespace) -> int:
     waiting = warnings(config, has_rooms=has_rooms, has_sms_sender=False)
     for warning in (*waiting, *checks.without_start(config)):
         print(f"regsys: warning: {warning}", file=sys.stderr)
-    reached, unreachable = connect.problems(config) if arguments.connect else ((), ())
-    for problem in unreachable:
-        print(f"regsys: {problem}", file=sys.stderr)
-    if unreachable:
+    found = connect.ask_all(config) if arguments.connect else connect.Found()
+    for sentence in (*found.problems, *found.not_asked):
+        print(f"regsys: {sentence}", file=sys.stderr)
+    if found.problems:
         return 1
     print(f"The configuration is good. Accounts are kept in {_place(config)}.")
     print(f"Looked at: {', '.join(_looked_at(config, arguments.config or []))}.")
     if arguments.connect:
-        print(f"Reached: {', '.join(reached)}.")
+        print(f"Reached: {', '.join(found.reached)}.")
     else:
         print("Not looked at: the database and other servers, which --connect asks.")
     return 0
@@ -182,14 +189,16 @@ def _ask_password() -> str:
     return password if getpass.getpass("Again: ") == password else ""
 
 
-def _used_by(config: Config) -> str:
+def used_by(config: Config) -> str:
     """Who can use the accounts."""
-    if config.delegation is None:
-        return NO_HOMESERVER
-    return (
-        f"regsys: it is the auth service of the homeserver at {config.delegation.url}, where its"
-        " accounts work\n  (docs/synapse.md)"
-    )
+    if config.delegation is not None:
+        return (
+            f"regsys: it is the auth service of the homeserver at {config.delegation.url}, where"
+            " its accounts work\n  (docs/synapse.md)"
+        )
+    if config.homeserver is not None:
+        return _KNOWN_ALONE.format(config.homeserver.url)
+    return NO_HOMESERVER
 
 
 def _place(config: Config) -> str:

@@ -10,8 +10,8 @@ import smtplib
 import socket
 import sqlite3
 import ssl
-from typing import Any, Awaitable, Callable, Optional, Sequence
-from urllib.parse import quote, urlsplit
+from typing import Any, Callable
+from urllib.parse import quote
 
 import attr
 from twisted.internet import task
@@ -19,6 +19,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
+from regsys.cli import connect_delegation
+from regsys.cli.peers import DEADLINE_S, NotAsked, Peer, Unreachable, without_secrets
 from regsys.config import (
     CaptchaConfig,
     Config,
@@ -33,29 +35,22 @@ from regsys.outbound import redis
 from regsys.outbound.http import HTTPClient, NoAnswer
 from regsys.wiring.process import CannotStart, connect
 
-# For each peer; all are asked at the same time.
-DEADLINE_S = 5.0
-
-
-class Unreachable(Exception):
-    """A peer cannot be used; the text says why."""
-
 
 @attr.frozen
-class Peer:
-    """``option``: the one that names it; ``ask`` raises Unreachable or NoAnswer."""
+class Found:
+    """``reached``: the peers that can be used; ``problems`` and ``not_asked``: a sentence for each
+    that cannot, and for each of which nothing can be told now."""
 
-    option: str
-    place: str
-    ask: Callable[[], Awaitable[None]]
+    reached: list[str] = attr.field(factory=list)
+    problems: list[str] = attr.field(factory=list)
+    not_asked: list[str] = attr.field(factory=list)
 
 
-def problems(config: Config) -> tuple[Sequence[str], Sequence[str]]:
-    """Ask all peers; returns those that answered, and a sentence for each other. Runs the reactor.
+def ask_all(config: Config) -> Found:
+    """Ask all peers. Runs the reactor.
 
     KeyboardInterrupt if the reactor was stopped by a signal."""
-    reached: list[str] = []
-    found: list[str] = []
+    found = Found()
     has_ended = False
 
     async def run(reactor: Any) -> None:
@@ -65,9 +60,11 @@ def problems(config: Config) -> tuple[Sequence[str], Sequence[str]]:
         answers: Any = await DeferredList(asked, consumeErrors=True)
         for peer, (is_there, result) in zip(peers, answers, strict=True):
             if is_there:
-                reached.append(f"{peer.option} ({peer.place})")
-            else:
-                found.append(f"{peer.option}: {peer.place}: {_reason(result)}")
+                found.reached.append(f"{peer.option} ({peer.place})")
+                continue
+            is_open = isinstance(result.value, NotAsked)
+            sentences = found.not_asked if is_open else found.problems
+            sentences.append(f"{peer.option}: {peer.place}: {_reason(result)}")
         has_ended = True
 
     try:
@@ -77,7 +74,7 @@ def problems(config: Config) -> tuple[Sequence[str], Sequence[str]]:
             raise
     if not has_ended:
         raise KeyboardInterrupt()
-    return reached, found
+    return found
 
 
 async def _asked(peer: Peer) -> None:
@@ -86,7 +83,7 @@ async def _asked(peer: Peer) -> None:
 
 def _reason(failure: Failure) -> str:
     error = failure.value
-    if isinstance(error, (Unreachable, NoAnswer, CannotStart)):
+    if isinstance(error, (Unreachable, NotAsked, NoAnswer, CannotStart)):
         return str(error)
     return f"{type(error).__name__}: {error}"
 
@@ -111,6 +108,8 @@ def _peers(config: Config, reactor: Any) -> list[Peer]:
         peers.append(_website("default_identity_server", url, http))
     if config.homeserver is not None:
         peers.append(_homeserver(config.homeserver, http))
+    if config.delegation is not None:
+        peers += connect_delegation.peers(config, config.delegation, http)
     if config.redis is not None:
         peers.append(_redis(config.redis, reactor))
     return peers
@@ -189,7 +188,7 @@ def _website(option: str, url: str, http: HTTPClient) -> Peer:
         # Any answer will do; OPTIONS sends no message and costs nothing.
         await http.send_json("OPTIONS", url, {})
 
-    return Peer(option, _without_secrets(url), ask)
+    return Peer(option, without_secrets(url), ask)
 
 
 def _captcha(config: CaptchaConfig, http: HTTPClient) -> Peer:
@@ -212,7 +211,7 @@ def _homeserver(config: HomeserverConfig, http: HTTPClient) -> Peer:
                 " app_service_config_files, and was it started since?"
             )
 
-    return Peer("regsys.homeserver.url", _without_secrets(config.url), ask)
+    return Peer("regsys.homeserver.url", without_secrets(config.url), ask)
 
 
 def _redis(config: RedisConfig, reactor: Any) -> Peer:
@@ -229,11 +228,3 @@ def _redis(config: RedisConfig, reactor: Any) -> Peer:
             buckets.close()
 
     return Peer("redis", config.path or f"{config.host} port {config.port}", ask)
-
-
-def _without_secrets(url: str) -> str:
-    """The URL without what may be a secret: a login, or a key in the path or the query."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    port: Optional[int] = parts.port
-    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}"

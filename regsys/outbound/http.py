@@ -49,10 +49,11 @@ class NoAnswer(Exception):
 
 @attr.frozen
 class Answer:
-    """An answer of any status."""
+    """An answer of any status. ``date``: its header of this name."""
 
     status: int
     body: bytes = attr.field(repr=False)
+    date: Optional[str] = None
 
     def json(self) -> Any:
         """The body as JSON; NoAnswer if it is none."""
@@ -93,7 +94,8 @@ class PlainAgent:
 
 
 def _without_headers(response: IResponse) -> IResponse:
-    response.headers = Headers()
+    dates = response.headers.getRawHeaders(b"Date", ())
+    response.headers = Headers({b"Date": dates} if dates else {})
     return response
 
 
@@ -200,7 +202,8 @@ class HTTPClient:
             unbuffered=True,
             **sent,
         )
-        return Answer(response.code, await _read(response, self.body_limit))
+        dates = response.headers.getRawHeaders("Date") or (None,)
+        return Answer(response.code, await _read(response, self.body_limit), dates[0])
 
 
 @attr.frozen

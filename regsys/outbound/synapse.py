@@ -22,6 +22,7 @@ from regsys.errors import (
     HomeserverUnavailable,
     InvalidUsername,
     RegistrationError,
+    UnknownToken,
     UsernameReserved,
 )
 from regsys.model import Secret, UserID
@@ -136,6 +137,18 @@ class Synapse:
         if not 400 <= answer.status < 500 or not isinstance(code, str):
             raise self.refused("register", answer)
         raise HomeserverRefusal(answer.status, code, self._loggable(text))
+
+    async def capabilities(self, token: Secret) -> Mapping[str, Any]:
+        """What it tells the user of this token that clients can do there. UnknownToken, which it
+        may say of a token for two minutes after it was told so."""
+        answer = await self.ask("GET", "/_matrix/client/v3/capabilities", token.reveal())
+        if errcode(answer) == "M_UNKNOWN_TOKEN":
+            raise UnknownToken()
+        self._check("capabilities", answer, 200)
+        found = self.json_object("capabilities", answer).get("capabilities")
+        if not isinstance(found, dict):
+            raise self.unavailable("capabilities", "the answer has no capabilities")
+        return found
 
     # --- Devices ---------------------------------------------------------------------------
 

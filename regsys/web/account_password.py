@@ -9,7 +9,7 @@ from regsys.errors import PasswordChangeDisabled
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
 from regsys.metrics import Metrics
-from regsys.model import UserID
+from regsys.model import Secret, UserID
 from regsys.uia.confirmation import ConfirmationRequest
 from regsys.web.actors import challenge_reply, reauthentication_request
 from regsys.web.login import requester
@@ -58,16 +58,24 @@ def request_token(
     return Endpoint(f"password_{medium}_request_token", paths, {"POST": post})
 
 
-def capabilities(changes: PasswordChanges, auth: IAuth, may_change_threepids: bool) -> Endpoint:
-    """What clients ask before they offer to change the password or an address. What concerns the
-    rest of a homeserver is left out."""
+def capabilities(
+    changes: PasswordChanges,
+    auth: IAuth,
+    may_change_threepids: bool,
+    of_homeserver: Optional[Callable[[Secret], Awaitable[Mapping[str, Any]]]],
+) -> Endpoint:
+    """What clients ask before they offer to change the password or an address. ``of_homeserver``:
+    what the homeserver whose auth service this is says of the rest, asked with the client's own
+    token; None if there is none, and the rest is left out."""
 
     async def get(call: Call) -> Reply:
         await requester(call, auth)
+        token = call.access_token
+        rest = {} if of_homeserver is None or token is None else await of_homeserver(token)
         known = {
             "m.change_password": {"enabled": changes.enabled},
             "m.3pid_changes": {"enabled": may_change_threepids},
         }
-        return Reply({"capabilities": known})
+        return Reply({"capabilities": {**rest, **known}})
 
     return Endpoint("capabilities", client_paths("capabilities"), {"GET": get})

@@ -149,7 +149,10 @@ def _passwords(parts: Parts, own: OwnTables, rules: Rules, auth: IAuth) -> Itera
     yield account_password.password(changes, auth)
     yield account_password.request_token(EMAIL, requests.email, changes, metrics)
     yield account_password.request_token(MSISDN, requests.msisdn, changes, metrics)
-    yield account_password.capabilities(changes, auth, parts.config.threepids.may_change)
+    of_homeserver = None if parts.delegation is None else parts.delegation.synapse.capabilities
+    yield account_password.capabilities(
+        changes, auth, parts.config.threepids.may_change, of_homeserver
+    )
 
 
 def _account_threepids(

@@ -546,6 +546,45 @@ class LoginTests(SafePages, DelegatedCase):
         self.assertNotIn(PASSWORD.encode(), allowed.json)
 
 
+class CapabilityTests(DelegatedCase):
+    def ask(self, token: str) -> Answer:
+        return self.client.get(f"{V3}/capabilities", token=token)
+
+    def test_laidOver(self) -> None:
+        """What clients may change at regsys is regsys's answer, all else the homeserver's, asked
+        with the client's own token."""
+        token = self.register()["access_token"]
+        on, off = {"enabled": True}, {"enabled": False}
+        there = {"m.set_displayname": on}
+        expected = {"m.change_password": on, "m.3pid_changes": on, **there}
+        self.assertEqual(self.ask(token).json, {"capabilities": expected})
+        self.restart(enable_3pid_changes=False)
+        self.assertEqual(self.ask(token).json["capabilities"]["m.3pid_changes"], off)
+        # Its "off" would hide what regsys can do, so it is asked here even if nobody can.
+        self.restart(password_config={"enabled": False})
+        self.assertEqual(self.ask(token).json["capabilities"]["m.change_password"], off)
+
+    def test_strangers(self) -> None:
+        """A token that regsys does not know costs the homeserver nothing."""
+        self.assertRefused(self.ask("unknown"), 401, "M_UNKNOWN_TOKEN")
+        self.assertEqual(self.double.called("capabilities"), 0)
+
+    def test_stale(self) -> None:
+        """A token of which the homeserver believes that it is invalid is invalid."""
+        token = self.register()["access_token"]
+        self.double.introspect = lambda token: {"active": False}
+        self.assertRefused(self.ask(token), 401, "M_UNKNOWN_TOKEN")
+
+    def test_away(self) -> None:
+        """Half an answer would hide the rest from the client until its next start."""
+        token = self.register()["access_token"]
+        for fault in (HANG_UP, "500", "502", "garbage", "list", "404"):
+            self.double.faults["capabilities"] = [fault]
+            answer = self.ask(token)
+            self.assertRefused(answer, 503, "M_UNKNOWN", fault)
+            self.assertIn("retry-after", answer.headers)
+
+
 class IntrospectionTests(DelegatedCase):
     def test_answer(self) -> None:
         """What RFC 7662 asks for, and what the homeserver reads."""

@@ -19,7 +19,9 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.cli import main
+from regsys.cli.commands import used_by
 from regsys.model import JOB_LEASE_MS
+from regsys.testing import config as config_of
 from tests.support import postgres
 from tests.support.patience import PATIENCE_S
 from tests.support.ports import free_port
@@ -333,3 +335,20 @@ class CommandTests(CommandCase):
             text = path.read_text()
         self.assertEqual(text, path.read_text())
         self.assertGreater(len(yaml.safe_load(text)["macaroon_secret_key"]), 40)
+
+
+class UsedByTests(SynchronousTestCase):
+    def test_usedBy(self) -> None:
+        """What serve says at its start of who can use the accounts: a homeserver as whose auth
+        service it acts; nobody at one that knows it as an application service alone; in general."""
+        url = "http://there.example"
+        block = {"enabled": True, "secret": "canary"}
+        for there, options, part in (
+            ({"delegated": True}, {"matrix_authentication_service": block}, "auth service of the"),
+            ({"as_token": "canary"}, {}, "nobody can log in or write there"),
+        ):
+            text = used_by(config_of(**options, regsys={"homeserver": {"url": url, **there}}))
+            self.assertIn(url, text)
+            self.assertIn(part, text)
+            self.assertNotIn("canary", text)
+        self.assertIn("this is not a homeserver", used_by(config_of()))

@@ -81,6 +81,8 @@ class SynapseDouble(Resource):
             name, act = "/".join((*path[2:4], *path[5:])), self._admin
         elif path == ["_matrix", "client", "v3", "register"]:
             name, act = "register", self._register
+        elif path == ["_matrix", "client", "v3", "capabilities"]:
+            name, act = "capabilities", self._capabilities
         elif path[:4] == ["_matrix", "client", "v3", "user"]:
             name, act = "account_data", self._account_data
         else:
@@ -241,6 +243,15 @@ class SynapseDouble(Resource):
             return _error(400, "M_USER_IN_USE")
         self.users[body["username"]] = User(appservice_id="bridge", display_name=body["username"])
         return 200, {"user_id": f"@{body['username']}:{self.server}"}
+
+    def _capabilities(self, _: str, path: list[str], token: str, name: str, body: Any) -> Answer:
+        if not self.introspect(token).get("active"):
+            return _error(401, "M_UNKNOWN_TOKEN")
+        off = {"enabled": False}
+        rest = {"m.set_displayname": {"enabled": True}}
+        return 200, {
+            "capabilities": {"m.change_password": off, "m.3pid_changes": off, **rest},
+        }
 
     def _account_data(self, _: str, path: list[str], token: str, name: str, body: Any) -> Answer:
         who = self.introspect(token)

@@ -128,6 +128,17 @@ class HTTPClientTests(SynchronousTestCase):
         self.assertEqual(answer.body, packed)
         self.assertIsNone(self.other.requests[0].getHeader("accept-encoding"))
 
+    def test_date(self) -> None:
+        """Of an answer's headers its date alone is kept."""
+
+        def dated(request: Any) -> bytes:
+            request.setHeader(b"date", b"Thu, 01 Jan 1970 00:00:00 GMT")
+            return b""
+
+        self.other.answer = dated
+        answer = self.successResultOf(Deferred.fromCoroutine(self.plain.get(URL, {})))
+        self.assertEqual(answer.date, "Thu, 01 Jan 1970 00:00:00 GMT")
+
     def test_hostsAsWritten(self) -> None:
         """A host is asked for as it is written: what it may be the resolver knows."""
         for host in ("a_b.example", "r3---sn.example", "[2001:db8::1]:8090", "a.example."):

@@ -1,0 +1,157 @@
+"""What ``check-config --connect`` finds in the set-up of a Synapse's auth service.
+``tests/test_synapse_process.py`` has the same beside a Synapse."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from typing import Any, Mapping, Optional, Union
+
+from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from regsys.cli import connect_delegation
+from regsys.cli.peers import NotAsked, Peer, Unreachable
+from regsys.outbound.http import HTTPClient, NoAnswer
+from regsys.testing import config
+from tests.accounts.test_delegation import OPTIONS
+from tests.doubles.synapse import SECRET
+
+V3 = "/_matrix/client/v3"
+THERE, BACK, PUBLIC = "http://synapse.example", "http://regsys.example", "https://public.example"
+DOOR = f"{THERE}/_synapse/mas/is_localpart_available"
+WHOAMI, INTROSPECT = f"{THERE}{V3}/account/whoami", f"{BACK}/oauth2/introspect"
+# A status alone, or with an errcode.
+Given = Union[int, tuple[int, str]]
+UNRECOGNIZED = (404, "M_UNRECOGNIZED")
+GOOD: Mapping[str, Given] = {
+    f"{THERE}/_matrix/client/versions": 200,
+    DOOR: 200,
+    WHOAMI: (401, "M_UNKNOWN_TOKEN"),
+    INTROSPECT: 200,
+    f"{PUBLIC}/_matrix/client/versions": 200,
+    f"{PUBLIC}{V3}/sync": (401, "M_MISSING_TOKEN"),
+    f"{PUBLIC}{V3}/login": 200,
+    f"{PUBLIC}{V3}/register/available": (400, "M_INVALID_USERNAME"),
+    f"{PUBLIC}{V3}/account/password": (405, "M_UNRECOGNIZED"),
+    f"{PUBLIC}{V3}/logout": (405, "M_UNRECOGNIZED"),
+    f"{PUBLIC}{V3}/refresh": (405, "M_UNRECOGNIZED"),
+    f"{PUBLIC}/_matrix/static/client/register/": 200,
+    f"{PUBLIC}/_matrix/client/v1/auth_metadata": UNRECOGNIZED,
+}
+OURS = [path for path in GOOD if path.startswith(PUBLIC)][2:]
+
+
+class Everybody(Resource):
+    """All servers. ``given`` is what each address answers: None hangs up."""
+
+    isLeaf = True
+
+    def __init__(self, given: Mapping[str, Optional[Given]], date: Optional[str]) -> None:
+        super().__init__()
+        self.given, self.date = given, date
+
+    def render(self, request: Request) -> Any:
+        address = f"{request.prePathURL().decode().rstrip('/')}{request.path.decode()}"
+        given = self.given[address]
+        if given is None:
+            request.transport.abortConnection()
+            return NOT_DONE_YET
+        if self.date is not None:
+            request.setHeader(b"Date", self.date.encode())
+        status, errcode = given if isinstance(given, tuple) else (given, "")
+        request.setResponseCode(status)
+        return b'{"errcode": "%s"}' % errcode.encode()
+
+
+class ConnectTests(SynchronousTestCase):
+    def found(
+        self,
+        changed: Mapping[str, Optional[Given]],
+        endpoint: Optional[str] = BACK,
+        date: Optional[str] = None,
+    ) -> Mapping[str, str]:
+        """What was found at the options where something was; a question mark stands before what
+        was not asked."""
+        block = {"enabled": True, "secret": SECRET}
+        named = {} if endpoint is None else {"endpoint": f"{endpoint}/"}
+        options = {**OPTIONS, "matrix_authentication_service": {**block, **named}}
+        chosen = config(**{**options, "public_baseurl": f"{PUBLIC}/"})
+        assert chosen.delegation is not None
+        treq = StubTreq(Everybody({**GOOD, **changed}, date))
+        http = HTTPClient(treq, Clock())
+        found = {}
+        for peer in connect_delegation.peers(chosen, chosen.delegation, http):
+            errors: list[Exception] = []
+            asking = Deferred.fromCoroutine(self.asked(peer, errors))
+            treq.flush()
+            self.successResultOf(asking)
+            for error in errors:
+                found[peer.option] = f"{'?' if isinstance(error, NotAsked) else ''}{error}"
+                self.assertNotIn(SECRET, str(error))
+        return found
+
+    async def asked(self, peer: Peer, errors: list[Exception]) -> None:
+        try:
+            await peer.ask()
+        except (Unreachable, NotAsked, NoAnswer) as error:
+            errors.append(error)
+
+    def assertFound(self, option: str, part: str, **asked: Any) -> None:
+        found = self.found(**asked)
+        self.assertEqual(set(found), {option})
+        self.assertIn(part, found[option])
+
+    def test_good(self) -> None:
+        """Each of the three is as it should be, also where the name that is asked about is somebody
+        else's, or nobody may register."""
+        self.assertEqual(self.found({}, date=formatdate(usegmt=True)), {})
+        self.assertEqual(self.found({DOOR: (400, "M_EXCLUSIVE")}, date="yesterday"), {})
+        available = f"{PUBLIC}{V3}/register/available"
+        self.assertEqual(self.found({available: (403, "M_FORBIDDEN")}), {})
+
+    def test_door(self) -> None:
+        """What the Synapse lacks, with the remedy."""
+        option = "regsys.homeserver.url"
+        for given, part in (
+            (UNRECOGNIZED, "must have matrix_authentication_service enabled"),
+            ((403, "M_UNKNOWN"), "matrix_authentication_service.secret must be the same"),
+            (500, "is_localpart_available: 500"),
+            (None, "is_localpart_available: the connection failed"),
+        ):
+            self.assertFound(option, part, changed={DOOR: given})
+        late = formatdate(time.time() - 90, usegmt=True)
+        self.assertFound(option, "seconds apart: set both by NTP", changed={}, date=late)
+        versions = f"{THERE}/_matrix/client/versions"
+        self.assertIn("does a homeserver answer there?", self.found({versions: 404})[option])
+
+    def test_back(self) -> None:
+        """Whether the Synapse reaches regsys is seen by a token that nobody has; where regsys does
+        not run, nothing can be said."""
+        option, away = "matrix_authentication_service.endpoint", (503, "M_UNKNOWN")
+        self.assertFound(option, "endpoint must be where", changed={WHOAMI: away})
+        for given in (None, 401, 404):
+            changed = {WHOAMI: away, INTROSPECT: given}
+            self.assertFound(option, "?the homeserver cannot ask", changed=changed)
+        self.assertFound(option, "?the homeserver", changed={WHOAMI: away}, endpoint=None)
+
+    def test_routes(self) -> None:
+        """Whatever another process than its own answers is named, with the status."""
+        option = "public_baseurl"
+        for address in OURS:
+            path = address.removeprefix(PUBLIC)
+            wrong = 200 if path.endswith("auth_metadata") else UNRECOGNIZED
+            part = f"somebody else than regsys answers {path}"
+            self.assertFound(option, part, changed={address: wrong})
+        sync = f"{PUBLIC}{V3}/sync"
+        for changed in ({sync: UNRECOGNIZED}, {f"{PUBLIC}/_matrix/client/versions": (200, "ours")}):
+            self.assertFound(option, "somebody else than the homeserver", changed=changed)
+        nobody = dict.fromkeys(OURS, 502)
+        self.assertFound(option, "?regsys does not answer behind it", changed=nobody)
+        both = self.found({**nobody, sync: 502})[option]
+        self.assertTrue(both.startswith("somebody else than regsys"), both)
+        self.assertFound(option, "the connection failed", changed={sync: None})
