@@ -52,7 +52,7 @@ class LifeTests:
 
     def test_capabilities(self: Any) -> None:
         """regsys's answer is the Synapse's, but for what regsys lets users change."""
-        token = self.registered("frank")["access_token"]
+        token = self.registered("heidi")["access_token"]
         ours = self.regsys.ask("GET", f"{V3}/capabilities", token=token).json["capabilities"]
         theirs = self.at("GET", "capabilities", token).json["capabilities"]
         changes = {name: {"enabled": True} for name in ("m.change_password", "m.3pid_changes")}
