@@ -104,7 +104,8 @@ def post(port: int, expected: int, body: Mapping[str, Any]) -> Any:
             connection.request("POST", REGISTER, json.dumps(body))
             response = connection.getresponse()
             answer = json.loads(response.read())
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException, ValueError):
+            # A ValueError: the answer was cut within its headers.
             time.sleep(0.02)
             continue
         finally:

@@ -91,6 +91,8 @@ class _Client:
             connection.request(method, path, data, headers)
             response = connection.getresponse()
             content = response.read()
+            if response.headers.get("Content-Length") is None:
+                raise ConnectionError("the answer was cut within its headers")
             status, answer = response.status, json.loads(content)
             check_refusal(status, response.headers, answer)
         except (http.client.HTTPException, ConnectionError):
