@@ -177,7 +177,7 @@ class SQLiteTests(LifeTests, DelegationCase):
             # What the logout's transaction leaves, if the process dies right after it.
             database.execute("PRAGMA foreign_keys = ON")
             database.execute("DELETE FROM devices WHERE user_id = ?", (made["user_id"],))
-            job = {"user_id": made["user_id"], "device_ids": [made["device_id"]]}
+            job = {"user_id": made["user_id"], "device_ids": [made["device_id"]], "erase": None}
             database.execute(
                 "INSERT INTO jobs (job_id, kind, payload, attempts, due_ms, created_ms)"
                 " VALUES ('x', 'end_logins', ?, 1, 0, 0)",

@@ -162,13 +162,13 @@ class LoginsEnd:
     there."""
 
     homeserver: HomeserverUsers
-    users: IUserLookup
     devices: DeviceStore
     jobs: JobStore
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
 
-    def job(self, user_id: UserID, device_ids: Sequence[str], erase: bool = False) -> NewJob:
+    def job(self, user_id: UserID, device_ids: Sequence[str], erase: Optional[bool]) -> NewJob:
+        """``erase``: as in ``storage.devices.remove``."""
         payload = {"user_id": str(user_id), "device_ids": list(device_ids), "erase": erase}
         return NewJob(kind=END_LOGINS, payload=payload)
 
@@ -198,10 +198,7 @@ class LoginsEnd:
 
     async def _end(self, payload: Mapping[str, Any]) -> None:
         user_id = UserID.parse(payload["user_id"])
-        user = await self.users.find(user_id.localpart)
-        if user is None:
-            return
-        if user.deactivated:
+        if payload["erase"] is not None:
             await self.homeserver.delete_user(user_id, payload["erase"])
             return
         for device_id in payload["device_ids"]:

@@ -101,8 +101,8 @@ class SharedLimiter:
         if wait_us is None:
             await self.own.take(key)
             return
-        # Also what is refused: the bucket is full, so that this process is to ask early from now
-        # on, and lets nobody through should the store go away.
+        # Also what is refused: the bucket is full, so that this process asks early from now on, and
+        # lets fewer through should the store go away.
         self.own.count(key)
         _check(wait_us)
 

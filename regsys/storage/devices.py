@@ -34,7 +34,7 @@ class EndedLogins(Protocol):
     """Tells a homeserver that devices are no longer logged in: the job is written with their
     removal, and the one who has asked for that waits until it is done, or has failed once."""
 
-    def job(self, user_id: UserID, device_ids: Sequence[str], erase: bool = False) -> NewJob: ...
+    def job(self, user_id: UserID, device_ids: Sequence[str], erase: Optional[bool]) -> NewJob: ...
 
     def now_ms(self) -> int: ...
 
@@ -83,17 +83,15 @@ def remove(
     user_id: UserID,
     which: WhichDevices,
     ended: Optional[EndedLogins] = None,
-    *,
-    even_if_none: bool = False,
-    erase: bool = False,
+    erase: Optional[bool] = None,
 ) -> Optional[NewJob]:
     """Log these devices of the user out. Whatever ends the login of a user who is no guest calls
     this, in the transaction of what causes it.
 
     Their tokens and pushers are deleted too, and so are the sessions that registered them, which
     would repeat the tokens (contract B8.4). Returns the job that tells the homeserver, which is
-    written here; None if there is no homeserver (``ended``), or no device was removed (unless
-    ``even_if_none``). ``erase``: the user is deactivated, and wants to be forgotten.
+    written here; None if there is no homeserver (``ended``), or nothing to tell. ``erase``: whether
+    the user, who is deactivated, wants to be forgotten; None if the account goes on.
     """
     chosen, values = condition("device_id", which)
     rows = txn.all(
@@ -101,7 +99,7 @@ def remove(
         (str(user_id), *values),
     )
     sessions.end_replays(txn, user_id, which)
-    if ended is None or not (rows or even_if_none):
+    if ended is None or not (rows or erase is not None):
         return None
     job = ended.job(user_id, sorted(row[0] for row in rows), erase)
     jobs.insert_held(txn, (job,), ended.now_ms(), ENDED_LEASE_MS)

@@ -227,7 +227,7 @@ def _deactivate(
     if not exists:
         return None
     jobs.insert_held(txn, jobs_after, now_ms)
-    return devices.remove(txn, user_id, ALL_DEVICES, ended, even_if_none=True, erase=erase)
+    return devices.remove(txn, user_id, ALL_DEVICES, ended, erase)
 
 
 def _made_by(txn: Transaction, key: str) -> Optional[UserID]:

@@ -108,7 +108,6 @@ class Delegation:
     def logins_end(self) -> LoginsEnd:
         return LoginsEnd(
             homeserver=self.synapse,
-            users=self.users,
             devices=self.devices,
             jobs=self.jobs,
             start_jobs=self.start_jobs,

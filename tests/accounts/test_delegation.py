@@ -480,6 +480,16 @@ class LoginTests(SafePages, DelegatedCase):
         self.assertTrue(self.double.users["alice"].erased)
         self.assertNothingWaits()
 
+    def test_eraseAfterLogout(self) -> None:
+        """A logout that could not be told before the deactivation does not undo its wish."""
+        token = self.register(device_id="PHONE")["access_token"]
+        self.double.faults = {"delete_device": [HANG_UP, HANG_UP]}
+        self.client.post(f"{V3}/logout", token=token)
+        self.wait(self.subsystem.handler.deactivated(ALICE, erase=True))
+        self.later()
+        self.assertTrue(self.double.users["alice"].erased)
+        self.assertNothingWaits()
+
     def test_unknown(self) -> None:
         """Of a user whom only the homeserver has, nothing is said there."""
         self.double.users["carol"] = User()
