@@ -57,7 +57,8 @@ LONG: dict[str, Callable[[], Tally]] = {"chaos": chaos}
 def main(names: Sequence[str]) -> int:
     """Run the checks of these names (none: all of CHECKS); returns the exit code.
 
-    The last line that is printed counts tests, and each command of lint and types as one.
+    What failed is repeated at the end. The last line that is printed counts tests, and each command
+    of lint and types as one.
     """
     known = {**CHECKS, **LONG}
     unknown = sorted(set(names) - set(known))
@@ -71,6 +72,8 @@ def main(names: Sequence[str]) -> int:
         started = time.monotonic()
         total += known[name]()
         times.append(f"{name} {time.monotonic() - started:.1f} s")
+    for report in total.reports:
+        print(f"\n*** FAILED: {report}")
     print(f"\n{', '.join(times)}\n{total}", flush=True)
     return 0 if total.passed and not total.failed else 1
 

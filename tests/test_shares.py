@@ -53,6 +53,7 @@ class SharesTests(unittest.TestCase):
             self.assertIn("test_there_is_none", output.read())
         self.assertEqual(tally.failed, 1)
         self.assertGreater(tally.passed, 0)
+        self.assertIn("test_there_is_none does not exist", "".join(tally.reports))
 
     def test_death(self) -> None:
         """A process that dies is a failure, whatever it has run before."""
@@ -61,4 +62,5 @@ class SharesTests(unittest.TestCase):
             Path(self.mktemp()),
             None,
         )
-        self.assertEqual(share.wait().failed, 1)
+        tally = share.wait()
+        self.assertEqual((tally.failed, len(tally.reports)), (1, 1))

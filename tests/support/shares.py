@@ -26,6 +26,8 @@ import tests
 # More than two wait for each other's CPU on small machines, and many tests wait for time.
 PROCESSES = max(2, min(4, os.cpu_count() or 1))
 CHAOS = "tests.chaos."
+# Of a failed test, so many characters of its traceback are repeated at the end.
+REPORTED = 2000
 # What takes longest comes first, so that no process is left alone with it at the end.
 LONGEST = (
     "tests.browser.",
@@ -49,15 +51,22 @@ ALONE = (
 
 @attr.frozen
 class Tally:
-    """What became of tests. ``skips`` counts those that were skipped, by reason."""
+    """What became of tests. ``skips`` counts those that were skipped, by reason.
+
+    ``reports`` has a text for each that failed: its name and why.
+    """
 
     passed: int = 0
     failed: int = 0
     skips: Counter[str] = attr.field(factory=Counter)
+    reports: tuple[str, ...] = ()
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
-            self.passed + other.passed, self.failed + other.failed, self.skips + other.skips
+            self.passed + other.passed,
+            self.failed + other.failed,
+            self.skips + other.skips,
+            self.reports + other.reports,
         )
 
     def __str__(self) -> str:
@@ -121,10 +130,12 @@ class Share:
         if self.output is not None:
             print(self.output.read_text(errors="replace"), flush=True)
         if not self.result.exists():
-            print(f"*** a process that ran tests ended with status {status}", flush=True)
-            return Tally(failed=1)
+            report = f"a process that ran tests ended with status {status}"
+            return Tally(failed=1, reports=(report,))
         fields = json.loads(self.result.read_text())
-        return Tally(fields["passed"], fields["failed"], Counter(fields["skips"]))
+        return Tally(
+            fields["passed"], fields["failed"], Counter(fields["skips"]), tuple(fields["reports"])
+        )
 
 
 class _Rest(unittest.TestSuite):
@@ -158,6 +169,10 @@ def taken(plan: Path) -> Iterator[str]:
         yield names[0]
 
 
+def _report(test: Any, failure: Any) -> str:
+    return f"{test.id()}\n{failure.getTraceback()[-REPORTED:]}"
+
+
 def main(plan: str, result: str) -> None:
     """Run what is left; an unexpected success counts as a failure."""
     from twisted.trial.runner import TrialRunner
@@ -169,6 +184,10 @@ def main(plan: str, result: str) -> None:
         "passed": ran.successes + len(ran.expectedFailures),
         "failed": len(ran.failures) + len(ran.errors) + len(ran.unexpectedSuccesses),
         "skips": Counter(str(reason) for _, reason in ran.skips),
+        "reports": [
+            *(_report(test, failure) for test, failure in (*ran.failures, *ran.errors)),
+            *(f"{test.id()}: passed, unexpectedly" for test, *_ in ran.unexpectedSuccesses),
+        ],
     }
     Path(result).write_text(json.dumps(fields))
 
