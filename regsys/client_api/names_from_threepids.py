@@ -48,8 +48,7 @@ class ThreepidNames:
     async def with_names(self, registration: Registration) -> Registration:
         """The registration with the names that follow from its addresses, as configured. A guest
         who becomes a user keeps its name."""
-        is_guest = registration.guest_access_token is not None or registration.guest_id is not None
-        if is_guest or not registration.threepids:
+        if registration.keeps_name or not registration.threepids:
             return registration
         registration = attr.evolve(registration, display_name=self._display_name(registration))
         source = _first(registration, self.config.name_from)
