@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import sys
 from types import ModuleType
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, ClassVar, Mapping
 
 from regsys.modules.api import ModuleApi
 from regsys.wiring.modules import callbacks
-from tests.support.case import UIASessionCase
+from tests.support.client import V3, Answer
+from tests.support.validations import ALICE, EmailValidationCase
 
 _numbers = itertools.count(1)
 
@@ -36,8 +37,14 @@ def registering(by_method: Mapping[str, Mapping[str, Any]]) -> type:
     return Module
 
 
-class ModuleCase(UIASessionCase):
-    """``self.calls`` has the calls of the callbacks that ``recording`` makes."""
+PASSWORD = "correct horse"
+
+
+class ModuleCase(EmailValidationCase):
+    """Registration without a stage but the dummy; who wants has an email address validated, too.
+    ``self.calls`` has the calls of the callbacks that ``recording`` makes."""
+
+    options: ClassVar[Mapping[str, Any]] = {}
 
     def setUp(self) -> None:
         self.calls: list[Any] = []
@@ -67,6 +74,13 @@ class ModuleCase(UIASessionCase):
         database = self.database if database is None else database
         self.system(database=database, modules=modules, **options)
 
-    def register_alice(self, **more: Any) -> Any:
-        body: dict[str, Optional[Any]] = {"username": "alice", "password": "correct horse"}
-        return self.client.register(**{**body, "auth": {"type": "m.login.dummy"}, **more})
+    def validated(self, email: str = ALICE, name: str = "alice") -> tuple[str, str]:
+        """A session and the sid of an address that its client has validated: ``present`` registers
+        with it."""
+        sid = self.validate_address(email)
+        return self.begin(name), sid
+
+    def log_in(self, name: str = "alice", **more: Any) -> Answer:
+        identifier = {"type": "m.id.user", "user": name}
+        body = {"type": "m.login.password", "identifier": identifier, "password": PASSWORD}
+        return self.client.post(f"{V3}/login", {**body, **more}, user_agent="Client/1")
