@@ -8,7 +8,7 @@ import attr
 
 from regsys.accounts.usernames import Usernames, ascii_lower
 from regsys.callbacks import NameCallbacks
-from regsys.client_api.names_from_threepids import ThreepidNames
+from regsys.client_api.names_from_threepids import ThreepidNames, keeps_name
 from regsys.model import Registration
 from regsys.uia.stage_types import EMAIL_IDENTITY, MSISDN_STAGE, REGISTRATION_TOKEN
 
@@ -37,7 +37,7 @@ class ChosenNames:
         """The registration with the names that were chosen for it. ``params``: what the client has
         sent. A guest who becomes a user keeps its name. Raises Unavailable if a callback fails, and
         the refusals of names for one that cannot be used (contract B1)."""
-        if not self.modules.any or registration.keeps_name:
+        if not self.modules.any or keeps_name(registration):
             return self.threepids.with_names(registration)
         return self._asked(registration, params)
 

@@ -308,11 +308,6 @@ class Registration:
         if self.guest_id is not None and self.guest_id.localpart != self.localpart:
             raise ValueError("Registration: guest_id needs the guest's own localpart")
 
-    @property
-    def keeps_name(self) -> bool:
-        """Whether a guest becomes a user, and keeps its name."""
-        return self.guest_access_token is not None or self.guest_id is not None
-
 
 _NOT_OF_GUESTS = (
     "admin",

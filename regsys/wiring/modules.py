@@ -36,8 +36,8 @@ def callbacks(hooks: Hooks) -> Mapping[str, Mapping[str, CallbackList[Any]]]:
         "register_third_party_rules_callbacks": (
             changes.checks,  # accounts/steps.py, threepids/account.py
             changes.additions,  # threepids/changes.py, by a job
-            changes.old_additions,  # the same
             changes.removals,  # the same
+            changes.old_additions,  # the same
             bindings.checks,  # threepids/identity_server_bindings.py, …_unbinding.py
             bindings.updates,  # the same
         ),
