@@ -9,14 +9,16 @@ from regsys.accounts.registration_notice import TELL_OF_ACCOUNT
 from regsys.callbacks.logins import NOT_SPAM
 from regsys.errors import ModuleRefusal
 from regsys.interfaces import Verdict
-from regsys.model import JOB_LEASE_MS
+from regsys.model import JOB_LEASE_MS, DeviceRequest
 from regsys.model.jobs import NewJob
 from regsys.storage.jobs import JobStore
+from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, embedded
 from tests.support.case import DUMMY
 from tests.support.client import V3
 from tests.support.due_jobs import run_due
 from tests.support.modules import PASSWORD, ModuleCase
 from tests.support.validations import ALICE
+from tests.web.test_admin import SECRET, mac_of
 
 ALICE_ID = "@alice:test.example"
 
@@ -38,11 +40,16 @@ class SpamTests(ModuleCase):
         """Guests, and whoever registers by the shared secret, are judged; what an application
         service registers is not (see tests/appservices)."""
         check = self.recording("spam", Verdict.ALLOW)
-        self.load(self.module(check_registration_for_spam=check))
+        path = self.module(check_registration_for_spam=check)
+        self.load(path, registration_shared_secret=SECRET)
         self.register()
         self.guest()
-        self.assertEqual([call[2] for call in self.calls], ["alice", None])
-        self.assertEqual([call[0] for call in self.calls], ["spam", "spam"])
+        admin = "/_synapse/admin/v1/register"
+        body = {"nonce": self.client.get(admin).json["nonce"], "username": "root", "password": "p"}
+        answer = self.client.post(admin, {**body, "mac": mac_of(body, body["nonce"])})
+        self.assertEqual(answer.status, 200, answer)
+        self.wait(self.subsystem.handler.register_user(localpart="made"))
+        self.assertEqual([call[2] for call in self.calls], ["alice", None, "root", "made"])
 
     def test_refusal(self) -> None:
         """A SynapseError with a 4xx is the answer as it is; one with another status is a failure,
@@ -85,6 +92,41 @@ class SpamTests(ModuleCase):
             answer = self.client.register(username="alice", password=PASSWORD, auth=DUMMY)
             self.assertEqual(answer.status, status)
         self.assertEqual(self.rows("SELECT shadow_banned FROM users"), [(1,)])
+
+
+class EmbeddedTests(ModuleCase):
+    def test_logout(self) -> None:
+        """Where a homeserver keeps the devices, a module hears of a logout from the call by which
+        the homeserver tells it; of logins and accounts as elsewhere."""
+        path = self.module(
+            on_logged_out=self.recording("out"),
+            on_user_login=self.recording("in"),
+            on_user_registration=self.recording("made"),
+        )
+        accounts = MemoryAccounts()
+        devices = MemoryDevices(accounts)
+        subsystem = embedded(
+            self,
+            store=accounts,
+            devices=devices,
+            auth=MemoryAuth(devices),
+            modules=[{"module": path}],
+        )
+        made = self.wait(
+            subsystem.handler.register_user(localpart="alice", device=DeviceRequest(device_id="A"))
+        )
+        self.assertEqual(str(made.user_id), ALICE_ID)
+        self.assertCountEqual(self.calls, [("in", ALICE_ID, None, None), ("made", ALICE_ID)])
+        self.calls.clear()
+        for device_id in ("A", None):
+            self.wait(subsystem.handler.logged_out(ALICE_ID, device_id))
+        self.assertEqual(self.calls, [("out", ALICE_ID, it, "") for it in ("A", None)])
+        self.calls.clear()
+        self.system(modules=[{"module": path}])
+        self.register()
+        self.calls.clear()
+        self.wait(self.subsystem.handler.logged_out(ALICE_ID, "A"))
+        self.assertEqual(self.calls, [])
 
 
 class LoginTests(ModuleCase):

@@ -11,6 +11,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 import regsys
+from regsys.cli import checks
 from regsys.config import ConfigError
 from regsys.testing import config, standalone
 from regsys.wiring.modules import callbacks
@@ -241,6 +242,25 @@ class StopTests(LoaderCase):
                     getattr(api, name)(**given)
 
             self.assertStops(Module, method if "text" not in named.values() else "", said)
+
+    def test_checkConfig(self) -> None:
+        """check-config tells of the import and of ``parse_config``, and makes no module."""
+
+        class Module:
+            def __init__(self, config: Any, api: Any) -> None:
+                raise AssertionError("it must not be made")
+
+            @staticmethod
+            def parse_config(config: Any) -> Any:
+                return config["url"]
+
+        path = f"{package(self, Module=Module)}.Module"
+        good = config(modules=[{"module": path, "config": {"url": "x"}}])
+        checks.without_start(good)
+        error = self.assertRaises(
+            ConfigError, checks.without_start, config(modules=[{"module": path}])
+        )
+        self.assertIn("KeyError: 'url'", "\n".join(error.problems))
 
     def test_all(self) -> None:
         """What is wrong with several modules is told at once."""
