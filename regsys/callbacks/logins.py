@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Awaitable, Callable, Mapping, Optional, Sequence, Union
 
 import attr
@@ -15,6 +16,7 @@ from regsys.model.json_values import json_object
 
 # What check_login_for_spam returns for a login that it allows.
 NOT_SPAM = "NOT_SPAM"
+_ERRCODE = re.compile(r"[A-Z][A-Z0-9_.]*")
 
 # check_login_for_spam(user_id, device_id, initial_display_name, request_info, auth_provider_id):
 # the device as the client asks for it; (user agent, IP) of the request; the provider that has
@@ -63,14 +65,12 @@ class LoginChecks(CallbackList[LoginCheck]):
 
 def _as_refusal(answer: object) -> Optional[tuple[str, Mapping[str, Any]]]:
     """The errcode and further keys; None for a login that is allowed."""
-    code, extra = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, {})
-    if not isinstance(code, str):
-        raise ValueError("no errcode")
-    if code == NOT_SPAM and not extra:
+    if answer == NOT_SPAM:
         return None
-    text = plain_text(code)
-    # A text that is no errcode is a mistake, not a refusal which a client could read.
-    if not text or not text.replace("_", "").replace(".", "").isalnum() or text != text.upper():
+    code, extra = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, {})
+    text = plain_text(code) if isinstance(code, str) else ""
+    # A text that is no errcode is a mistake, not a refusal that a client could read.
+    if not _ERRCODE.fullmatch(text) or text == NOT_SPAM:
         raise ValueError("no errcode")
     try:
         return text, json_object("the dict", extra)

@@ -8,6 +8,7 @@ from typing import Any, Mapping
 import attr
 
 from regsys.config.values import Reader
+from regsys.model import JOB_LEASE_MS
 
 # Of a callback, unless the configuration says otherwise.
 DEADLINE_MS = 10_000
@@ -36,6 +37,10 @@ def read_modules(reader: Reader) -> ModulesConfig:
     own = reader.section("regsys")
     found = [_read_module(item) for item in reader.items("modules")]
     deadline_ms = own.duration("module_deadline")
+    if deadline_ms is not None and deadline_ms >= JOB_LEASE_MS:
+        # Else another process could begin the same job meanwhile.
+        mend = "write less than a minute"
+        own.problem("module_deadline", "too long", mend, own.data["module_deadline"])
     return ModulesConfig(
         modules=tuple(found),
         ignore_missing=own.flag("ignore_missing_modules"),

@@ -154,7 +154,22 @@ class LoginTests(ModuleCase):
             (Code.FORBIDDEN, 403, {"errcode": "M_FORBIDDEN"}),
             ("ORG_EXAMPLE", 403, {"errcode": "ORG_EXAMPLE"}),
             ((Code.LIMITED, {"a": 1}), 403, {"errcode": "M_LIMIT_EXCEEDED", "a": 1}),
-            *((odd, 503, {}) for odd in (None, True, False, "no", "", (), ("M_X", 1), 5, {})),
+            *(
+                (odd, 503, {})
+                for odd in (
+                    None,
+                    True,
+                    False,
+                    "no",
+                    "",
+                    (),
+                    ("M_X", 1),
+                    ("NOT_SPAM", {}),
+                    "\u00c4",
+                    5,
+                    {},
+                )
+            ),
         ):
             self.load(
                 self.module(check_login_for_spam=lambda *args: NOT_SPAM),

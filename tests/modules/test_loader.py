@@ -126,6 +126,9 @@ class LoadingTests(LoaderCase):
             for item in lists.values():
                 self.assertEqual(item._ms, 7 if item is made.spam else 3000)
         self.assertEqual(regsys.parse({"server_name": "a.b"}).modules.deadline_ms, 10_000)
+        for wrong in ("1m", "0s", "soon"):
+            error = self.assertRaises(ConfigError, config, regsys={"module_deadline": wrong})
+            self.assertIn("regsys.module_deadline", error.problems[0])
 
 
 class StopTests(LoaderCase):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
+from regsys.client_api.chosen_names import uia_results
 from tests.support.case import DUMMY
+from tests.support.client import V3
 from tests.support.modules import PASSWORD, ModuleCase
 from tests.support.validations import ALICE
 
@@ -132,3 +136,25 @@ class NamingTests(ModuleCase):
         first = self.go_on(session)
         self.assertEqual(first.json["user_id"], "@chosen1:test.example")
         self.assertEqual(self.go_on(session).json, first.json)
+
+    def test_twoProcesses(self) -> None:
+        """Two processes complete one session at once, and the module chooses another name in each:
+        the account has one of them, and both clients get its login."""
+        slow: Deferred[str] = Deferred()
+        self.load(self.module(get_username_for_registration=lambda *args: slow))
+        session = self.begin("asked")
+        self.clock.advance(0)
+        stage = {**DUMMY, "session": session}
+        waiting = (self.client, self.client.start("POST", f"{V3}/register", {"auth": stage}))
+        self.load(self.module(get_username_for_registration=self.recording("?", "second")))
+        second = self.go_on(session)
+        self.assertEqual(second.json["user_id"], "@second:test.example")
+        slow.callback("first")
+        client, started = waiting
+        self.assertEqual(client.answer(started).json, second.json)
+        self.assertEqual(self.counts()["users"], 1)
+
+    def test_otherStages(self) -> None:
+        """What another stage has found is no module's business."""
+        stages = {"m.login.terms": {"privacy": "1"}, "org.example.own": "x", "m.login.dummy": True}
+        self.assertEqual(uia_results(stages), dict.fromkeys(stages, True))
