@@ -3,7 +3,7 @@ sees."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar, Mapping, Optional
 
 # What homeservers raise and catch. The others reach clients, and may change.
 __all__ = [
@@ -66,6 +66,27 @@ class RegistrationError(Exception):
     @property
     def retry_after_ms(self) -> Optional[int]:
         return self.extra.get("retry_after_ms")
+
+
+class ModuleRefusal(RegistrationError):
+    """What a module raises to refuse a request, with a status, errcode and text of its own, and
+    ``additional_fields`` of the JSON body. Arguments and attributes have the names that modules
+    know."""
+
+    def __init__(
+        self,
+        code: int,
+        msg: str,
+        errcode: str = "M_UNKNOWN",
+        additional_fields: Optional[Mapping[str, Any]] = None,
+        headers: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        super().__init__(msg)
+        self.status = self.code = code
+        self.msg = msg
+        self.errcode = errcode
+        self.extra = dict(additional_fields or {})
+        self.headers = headers
 
 
 class NotJSON(RegistrationError):
@@ -203,6 +224,24 @@ class LoginFailed(Forbidden):
     is."""
 
     sentence = "The user name or the password is wrong."
+
+
+class LoginRefused(Forbidden):
+    """A module refuses a login, with its own errcode and further keys of the body."""
+
+    sentence = "This login was refused."
+
+    def __init__(self, errcode: str, extra: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.errcode = errcode
+        self.extra = dict(extra)
+
+
+class AccountExpired(RegistrationError):
+    """A module says that the account has expired."""
+
+    status, errcode = 403, "ORG_MATRIX_EXPIRED_ACCOUNT"
+    sentence = "This account has expired."
 
 
 class UnknownSession(RegistrationError):

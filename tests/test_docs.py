@@ -134,7 +134,15 @@ class DocumentTests(SynchronousTestCase):
         suites = re.findall(r"`(\w+Contract)`", text)
         self.assertEqual({*suites} - {*contracts.__all__}, set())
         callbacks = (ROOT / "docs/callbacks.md").read_text()
-        for name in ("spam", "threepids", "threepid_changes", "binding_changes"):
+        for name in (
+            "spam",
+            "threepids",
+            "threepid_changes",
+            "binding_changes",
+            "names",
+            "logins",
+            "accounts",
+        ):
             self.assertIn(f"| `{name}", callbacks)
 
     def test_interfacesPage(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Mapping, Optional, Sequence, Union
 
 import attr
 from twisted.logger import Logger
@@ -61,6 +61,7 @@ class RegistrationHandler:
     _writer: IRegistrationWriter
     _post_consent: PostConsent
     _sessions: SessionStore
+    _told_of_logouts: Callable[[UserID, Sequence[Optional[str]]], None] = lambda user_id, ids: None
     _steps: Steps = attr.field(init=False, default=_STEPS, repr=False)
 
     async def check_username(
@@ -294,10 +295,12 @@ class RegistrationHandler:
         self, user_id: Union[UserID, str], device_id: Optional[str] = None
     ) -> None:
         """Call this when a homeserver has removed this device (None: each of the user's) from its
-        own list: the registration that logged it in no longer repeats its answer (contract B8.4).
-        Idempotent. Where regsys keeps the devices, logging out does this by itself.
+        own list: the registration that logged it in no longer repeats its answer (contract B8.4),
+        and the callbacks ``hooks.logins.ended`` are called. Where regsys keeps the devices, logging
+        out does this by itself.
         """
         await self._sessions.end_replays(UserID.of(user_id), device_id)
+        self._told_of_logouts(UserID.of(user_id), [device_id])
 
     async def _log_in(
         self,

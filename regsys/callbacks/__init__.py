@@ -1,7 +1,18 @@
-"""The hooks of modules (contract B10): ``base`` calls them, the others define them."""
+"""The callbacks of modules and embedders (contract B10): ``base`` calls them, the others define
+them."""
 
 from regsys.callbacks.base import DEADLINE_MS
-from regsys.callbacks.registration import SpamChecks, ThreepidRules
+from regsys.callbacks.logins import AccountCallbacks, LoginCallbacks
+from regsys.callbacks.registration import NameCallbacks, SpamChecks, ThreepidRules
 from regsys.callbacks.threepids import BindingChanges, ThreepidChanges
 
-__all__ = ["DEADLINE_MS", "BindingChanges", "SpamChecks", "ThreepidChanges", "ThreepidRules"]
+__all__ = [
+    "DEADLINE_MS",
+    "AccountCallbacks",
+    "BindingChanges",
+    "LoginCallbacks",
+    "NameCallbacks",
+    "SpamChecks",
+    "ThreepidChanges",
+    "ThreepidRules",
+]

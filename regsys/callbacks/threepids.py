@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Awaitable, Callable, Iterable, Optional, Union
+from typing import Awaitable, Callable, Optional, Union
 
 import attr
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 
-from regsys.callbacks.base import CallbackList, Hook, log
-from regsys.errors import ThreepidChangeRefused, Unavailable
+from regsys.callbacks.base import CallbackList, Hook, Notices, log, plain_text
+from regsys.errors import ThreepidChangeRefused
 from regsys.model import UserID
 from regsys.model.identity_server_bindings import Binding
 
@@ -38,11 +37,10 @@ class _Checks(CallbackList[Hook]):
     async def check(self, default: str, *args: object) -> None:
         """Raise the first objection, with the ``default`` errcode if it has none; the checks after
         it are not called."""
-        for module, hook in self.hooks:
-            objection = await self.ask(module, hook, _as_objection, *args)
-            if objection is not None:
-                errcode, text = objection
-                raise ThreepidChangeRefused(errcode or default, text)
+        objection = await self.first(_as_objection, *args)
+        if objection is not None:
+            errcode, text = objection
+            raise ThreepidChangeRefused(errcode or default, text)
 
 
 def _as_objection(answer: object) -> Objection:
@@ -51,47 +49,24 @@ def _as_objection(answer: object) -> Objection:
     if isinstance(answer, tuple) and len(answer) == 2:
         errcode, text = answer
         if isinstance(text, str) and (errcode is None or isinstance(errcode, str)):
-            return errcode, text
+            return None if errcode is None else plain_text(errcode), text
     raise ValueError("neither None nor an errcode and a sentence")
-
-
-class _Notices(CallbackList[Hook]):
-    """Hooks that are notified of a change afterwards."""
-
-    def notify(self, *args: object) -> list[Deferred[None]]:
-        """Begin to notify all hooks; failures are logged. Each Deferred fires, with None, when its
-        hook has been notified."""
-        return self._notify_all(self.hooks, *args)
-
-    def _notify_all(
-        self, chosen: Iterable[tuple[str, Hook]], *args: object
-    ) -> list[Deferred[None]]:
-        return [
-            Deferred.fromCoroutine(self._notify(module, hook, *args)).addErrback(
-                lambda failure: log.failure("notifying a module", failure)
-            )
-            for module, hook in chosen
-        ]
-
-    async def _notify(self, module: str, hook: Hook, *args: object) -> None:
-        with contextlib.suppress(Unavailable):  # it has been logged
-            await self.ask(module, hook, lambda answer: None, *args)
 
 
 class ThreepidChecks(_Checks[ThreepidCheck]):
     moment = "check_user_third_party_identifier"
 
 
-class ThreepidAdditions(_Notices[ThreepidNotice]):
+class ThreepidAdditions(Notices[ThreepidNotice]):
     moment = "on_add_user_third_party_identifier"
 
 
-class ThreepidRemovals(_Notices[ThreepidNotice]):
+class ThreepidRemovals(Notices[ThreepidNotice]):
     moment = "on_remove_user_third_party_identifier"
 
 
 @attr.define(kw_only=True, eq=False)
-class OldAdditions(_Notices[ThreepidNotice]):
+class OldAdditions(Notices[ThreepidNotice]):
     """The old name of ThreepidAdditions, for modules that do not know the new one."""
 
     moment = "on_threepid_bind"
@@ -113,14 +88,14 @@ class OldAdditions(_Notices[ThreepidNotice]):
                 moment=self.moment,
                 newer=newer.moment,
             )
-        return self._notify_all(chosen, *args)
+        return self.notify_these(chosen, *args)
 
 
 class BindingChecks(_Checks[BindingCheck]):
     moment = "check_identity_server_binding"
 
 
-class BindingUpdates(_Notices[BindingNotice]):
+class BindingUpdates(Notices[BindingNotice]):
     moment = "on_update_identity_server_binding"
 
 

@@ -10,6 +10,7 @@ from typing import Iterator, Optional
 
 from regsys import logs
 from regsys.config import ALL_ADDRESSES, Config, ConfigError, Listener, TLSFiles
+from regsys.modules.loader import parsed
 from regsys.outbound import redis
 from regsys.processes import pid_file
 from regsys.processes.listening import tls_context
@@ -31,6 +32,10 @@ def without_start(config: Config) -> list[str]:
     Raises ConfigError; returns warnings."""
     warnings: list[str] = []
     found = list(_problems(config))
+    try:
+        parsed(config.modules)
+    except ConfigError as error:
+        found += error.problems
     if config.log_config is not None:
         try:
             logs.LogFile.load(config.log_config).check(config.server_name)

@@ -8,6 +8,7 @@ import attr
 
 from regsys import json_body
 from regsys.accounts.handler import RegistrationHandler
+from regsys.callbacks.logins import LoginChecks
 from regsys.client_api.credentials import PASSWORD, PasswordCheck
 from regsys.config import PasswordsConfig
 from regsys.credentials.access_tokens import parse_device_request
@@ -19,12 +20,13 @@ from regsys.model.devices import LoggedIn
 
 @attr.frozen(kw_only=True)
 class PasswordLogin:
-    """``m.login.password``: ``passwords`` finds the user and checks the password, ``blocking`` may
-    refuse, ``handler`` creates the device."""
+    """``m.login.password``: ``passwords`` finds the user and checks the password, ``blocking`` and
+    the modules' ``checks`` may refuse, ``handler`` creates the device."""
 
     handler: RegistrationHandler
     passwords: PasswordCheck
     blocking: IBlocking
+    checks: LoginChecks
     config: PasswordsConfig
 
     def types(self) -> tuple[str, ...]:
@@ -43,5 +45,7 @@ class PasswordLogin:
         device = parse_device_request(body)
         user = await self.passwords.check(identifier, password, None)
         await self.blocking.check_login(user)
+        if self.checks.hooks:
+            await self.checks.check(user.user_id, device, client)
         login = await self.handler.log_in(user, device)
         return LoggedIn(user_id=user.user_id, login=login)

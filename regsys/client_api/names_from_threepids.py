@@ -37,6 +37,11 @@ def display_name_of(email: str) -> str:
     return " ".join(word.title() for word in words if word) or email
 
 
+def keeps_name(registration: Registration) -> bool:
+    """Whether a guest becomes a user, and keeps its name."""
+    return registration.guest_access_token is not None or registration.guest_id is not None
+
+
 @attr.frozen(kw_only=True)
 class ThreepidNames:
     """``display_name`` derives a display name from a canonical email address."""
@@ -48,8 +53,7 @@ class ThreepidNames:
     async def with_names(self, registration: Registration) -> Registration:
         """The registration with the names that follow from its addresses, as configured. A guest
         who becomes a user keeps its name."""
-        is_guest = registration.guest_access_token is not None or registration.guest_id is not None
-        if is_guest or not registration.threepids:
+        if keeps_name(registration) or not registration.threepids:
             return registration
         registration = attr.evolve(registration, display_name=self._display_name(registration))
         source = _first(registration, self.config.name_from)

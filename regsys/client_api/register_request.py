@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+import json
+from typing import Any, Container, Mapping, Optional
 
 import attr
 
 from regsys import json_body
 from regsys.credentials.access_tokens import MAX_DEVICE_ID, MAX_DISPLAY_NAME
-from regsys.errors import InvalidUsername
+from regsys.errors import InvalidUsername, TooLarge
 from regsys.model import DeviceRequest, Secret
+
+# The limit of a session's parameters as JSON, where it stores all of them.
+MAX_PARAMS = 8192
+_SECRETS = frozenset({"auth", "password", "guest_access_token"})
 
 
 @attr.frozen(kw_only=True)
@@ -23,8 +28,10 @@ class RegisterRequest:
     empty: bool = False
 
     @classmethod
-    def from_body(cls, body: Mapping[str, Any]) -> RegisterRequest:
-        """Raises BadJSON for wrong types, InvalidUsername or InvalidParam for too long values."""
+    def from_body(cls, body: Mapping[str, Any], keeps_all: bool = False) -> RegisterRequest:
+        """Raises BadJSON for wrong types, InvalidUsername or InvalidParam for too long values.
+        ``keeps_all``: the session stores every parameter, unknown ones too, but for secrets;
+        TooLarge for more than MAX_PARAMS."""
         refresh = json_body.boolean(body, "refresh_token")
         username = json_body.string(body, "username")
         if username is not None and len(username) > json_body.MAX_NAME:
@@ -41,12 +48,13 @@ class RegisterRequest:
             ),
             "inhibit_login": json_body.boolean(body, "inhibit_login") or None,
         }
+        kept: Mapping[str, Any] = {
+            name: value for name, value in params.items() if value is not None and name not in stray
+        }
+        if keeps_all:
+            kept = _all_params(body, stray)
         return cls(
-            session_params={
-                name: value
-                for name, value in params.items()
-                if value is not None and name not in stray
-            },
+            session_params=kept,
             wants_refresh_token=refresh,
             guest_access_token=None if guest is None else Secret(guest),
             empty=given <= stray,
@@ -61,3 +69,14 @@ class RegisterRequest:
             display_name=params.get("initial_device_display_name"),
             wants_refresh_token=self.wants_refresh_token,
         )
+
+
+def _all_params(body: Mapping[str, Any], stray: Container[str]) -> Mapping[str, Any]:
+    kept = {
+        name: value
+        for name, value in body.items()
+        if value is not None and name not in _SECRETS and name not in stray
+    }
+    if len(json.dumps(kept, ensure_ascii=False).encode("utf-8")) > MAX_PARAMS:
+        raise TooLarge(f"The parameters may have at most {MAX_PARAMS} bytes.")
+    return kept

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from regsys import json_body
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.usernames import ascii_lower
-from regsys.client_api.names_from_threepids import ThreepidNames
+from regsys.client_api.chosen_names import ChosenNames
 from regsys.client_api.register_request import RegisterRequest
 from regsys.client_api.session_passwords import SessionPasswords
 from regsys.config import PasswordsConfig, RegistrationConfig
@@ -88,7 +88,7 @@ class Signup:
     handler: RegistrationHandler
     uia: UserInteractiveAuth
     newcomers: NewcomersThreepids
-    names: ThreepidNames
+    names: ChosenNames
     hashes: SessionPasswords
     flows: Sequence[Flow]
     registration: RegistrationConfig
@@ -108,7 +108,7 @@ class Signup:
             return await self._guest(request)
         if request.kind != "user":
             raise Unrecognized("There is no such kind of registration.")
-        wanted = RegisterRequest.from_body(request.body)
+        wanted = RegisterRequest.from_body(request.body, self.names.asks_modules)
         if request.access_token is not None:
             raise InvalidParam("Registering takes no access token: leave it out.")
         if not self.registration.enabled:
@@ -259,17 +259,19 @@ class Signup:
             if session.finished is not None:
                 # Another process has finished it meanwhile.
                 created = await self.handler.repeat(session.finished)
-                return await self._answer(created, registration.localpart)
+                return await self._answer(created, registration)
             if session.password_hash is None:
                 raise _no_password(session)
             registration = attr.evolve(registration, password_hash=session.password_hash)
-        registration = await self.names.with_names(registration)
+        registration = await self.names.with_names(registration, session.params)
         await self.newcomers.check_free(registration.threepids, registration.key)
         created = await self.handler.register_user(registration)
-        return await self._answer(created, registration.localpart)
+        return await self._answer(created, registration)
 
-    async def _answer(self, created: Created, asked: Optional[str]) -> Registered:
-        if asked not in (None, created.user_id.localpart):
+    async def _answer(self, created: Created, registration: Registration) -> Registered:
+        asked = registration.localpart
+        # A name that was chosen for the client may be another one each time.
+        if asked not in (None, created.user_id.localpart) and not self.names.asks_modules:
             # Another request of this session has asked for another name.
             await self.handler.check_username(asked, assigned_user_id=created.user_id)
         return self._registered(created)

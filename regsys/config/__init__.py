@@ -50,6 +50,7 @@ from regsys.config.listeners import (
     read_tls,
     read_worker_listeners,
 )
+from regsys.config.modules import ModulesConfig, read_modules
 from regsys.config.passwords import PasswordPolicy, PasswordsConfig, read_passwords
 from regsys.config.phones import PhonesConfig, read_phones
 from regsys.config.proxies import ProxiesConfig, read_proxies
@@ -79,6 +80,7 @@ __all__ = [
     "LimitsConfig",
     "Listener",
     "MasterConfig",
+    "ModulesConfig",
     "PasswordPolicy",
     "PasswordsConfig",
     "PhonesConfig",
@@ -136,6 +138,7 @@ class Config:
     sessions: SessionsConfig
     terms: TermsConfig
     rooms: RoomsConfig
+    modules: ModulesConfig
     email: Optional[EmailConfig]
     phones: PhonesConfig
     email_domains: EmailDomainsConfig
@@ -243,6 +246,7 @@ def read(reader: Reader) -> Config:
         sessions=read_sessions(reader),
         terms=read_terms(reader, listeners),
         rooms=read_rooms(reader),
+        modules=read_modules(reader),
         email=email,
         phones=phones,
         email_domains=read_email_domains(reader.section("regsys").section("email_domains")),

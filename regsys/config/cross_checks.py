@@ -17,8 +17,6 @@ from regsys.config.values import Reader, is_on
 _VERIFICATIONS = ("registration_requires_token", "enable_registration_captcha")
 # Options that elsewhere decide who may register or log in and here have no effect; what that means.
 _GUARDS = {
-    "modules": "no module is loaded or asked whether a user may register or log in, and none of its"
-    " callbacks is called",
     "spam_checker": "no spam checker is asked about registrations",
     "third_party_event_rules": "no such rules are asked about addresses or events",
     "password_providers": "passwords are compared with regsys's own accounts alone, not with LDAP"

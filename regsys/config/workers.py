@@ -26,9 +26,11 @@ class MasterConfig:
 
 @attr.frozen(kw_only=True)
 class WorkerConfig:
-    """This process is a worker, which has its ``master`` make the accounts."""
+    """This process is a worker, which has its ``master`` make the accounts. ``app`` is its
+    ``worker_app``."""
 
     name: str
+    app: str = ""
     master: MasterConfig
     secret: Secret
 
@@ -62,7 +64,7 @@ def read_worker(
         mend = "give the master and all workers the same long random value"
         reader.problem("worker_replication_secret", "missing, and the master asks for it", mend)
     name = reader.text("worker_name") or app or ""
-    return WorkerConfig(name=name, master=master, secret=secret or Secret(""))
+    return WorkerConfig(app=app or "", name=name, master=master, secret=secret or Secret(""))
 
 
 def _check_master(reader: Reader, master: MasterConfig) -> None:

@@ -45,6 +45,18 @@ class Metrics:
             ["name"],
             registry=self.registry,
         )
+        self._callbacks = Summary(
+            "regsys_module_seconds",
+            "Time of calls of modules' and embedders' callbacks",
+            ["callback", "module"],
+            registry=self.registry,
+        )
+        self._callbacks_failed = Counter(
+            "regsys_module_failures",
+            "Calls of callbacks that failed",
+            ["callback", "module", "reason"],
+            registry=self.registry,
+        )
         self.jobs_failed = Counter(
             "regsys_job_failures", "Attempts of jobs that failed", ["kind"], registry=self.registry
         )
@@ -107,6 +119,14 @@ class Metrics:
         if timer is None:
             timer = self._timers[name] = self._transactions.labels(name)
         timer.observe(seconds)
+
+    def callback_called(
+        self, callback: str, module: str, seconds: float, trouble: Optional[str]
+    ) -> None:
+        """A callback has answered, or failed: ``trouble`` says how, and is None if it did not."""
+        self._callbacks.labels(callback, module).observe(seconds)
+        if trouble is not None:
+            self._child(self._callbacks_failed, callback, module, trouble).inc()
 
     def jobs_waiting(self, backlog: Sequence[Backlog], now_ms: int) -> None:
         """Set the gauges of waiting jobs; a kind without any goes to zero."""

@@ -12,7 +12,7 @@ from regsys import clock
 from regsys.errors import AwaitingApproval, InvalidParam, LoginFailed, UserNotFound
 from regsys.interfaces import IDevices
 from regsys.interfaces.internal import IExpiring
-from regsys.model import Login, LoginTerms, NewDevice, UserID
+from regsys.model import Login, LoginTerms, NewDevice, Secret, UserID
 from regsys.model.accounts import password_fingerprint
 from regsys.model.devices import Device, StoredLogin, WhichDevices
 from regsys.model.jobs import NewJob
@@ -39,6 +39,38 @@ class EndedLogins(Protocol):
     def now_ms(self) -> int: ...
 
     async def tell(self, job: NewJob) -> None: ...
+
+
+# Called with the devices of a user that have been logged out, and with the access token that one of
+# them has shown for it; None if no token is known.
+LoggedOut = Callable[[UserID, Sequence[str], Optional[Secret]], None]
+
+
+@attr.frozen
+class Removed:
+    """The devices of a user that a transaction has removed, and the job that tells the homeserver;
+    None if there is nothing to tell."""
+
+    user_id: UserID
+    device_ids: Sequence[str] = ()
+    job: Optional[NewJob] = None
+
+
+def nobody_told(user_id: UserID, device_ids: Sequence[str], token: Optional[Secret]) -> None:
+    """A LoggedOut that does nothing."""
+
+
+async def tell(
+    removed: Removed,
+    ended: Optional[EndedLogins],
+    logged_out: LoggedOut,
+    token: Optional[Secret] = None,
+) -> None:
+    """What follows a transaction that has removed devices. ``token``: as in LoggedOut."""
+    if removed.device_ids:
+        logged_out(removed.user_id, removed.device_ids, token)
+    if ended is not None and removed.job is not None:
+        await ended.tell(removed.job)
 
 
 # The lease of such a job: if this process dies, another soon goes on.
@@ -84,14 +116,14 @@ def remove(
     which: WhichDevices,
     ended: Optional[EndedLogins] = None,
     erase: Optional[bool] = None,
-) -> Optional[NewJob]:
+) -> Removed:
     """Log these devices of the user out. Whatever ends the login of a user who is no guest calls
     this, in the transaction of what causes it.
 
     Their tokens and pushers are deleted too, and so are the sessions that registered them, which
-    would repeat the tokens (contract B8.4). Returns the job that tells the homeserver, which is
-    written here; None if there is no homeserver (``ended``), or nothing to tell. ``erase``: whether
-    the user, who is deactivated, wants to be forgotten; None if the account goes on.
+    would repeat the tokens (contract B8.4). The job that tells the homeserver is written here;
+    there is none without a homeserver (``ended``). ``erase``: whether the user, who is deactivated,
+    wants to be forgotten; None if the account goes on. Its caller calls ``tell`` after the commit.
     """
     chosen, values = condition("device_id", which)
     rows = txn.all(
@@ -99,11 +131,12 @@ def remove(
         (str(user_id), *values),
     )
     sessions.end_replays(txn, user_id, which)
+    removed = Removed(user_id, sorted(row[0] for row in rows))
     if ended is None or not (rows or erase is not None):
-        return None
-    job = ended.job(user_id, sorted(row[0] for row in rows), erase)
+        return removed
+    job = ended.job(user_id, removed.device_ids, erase)
     jobs.insert_held(txn, (job,), ended.now_ms(), ENDED_LEASE_MS)
-    return job
+    return attr.evolve(removed, job=job)
 
 
 def lock(txn: Transaction, user_id: str, device_id: str) -> bool:
@@ -145,11 +178,13 @@ def check_guest(asked: bool, is_guest: bool) -> None:
 @attr.frozen
 class DeviceStore:
     """Pairs of access and refresh tokens, by their hashes (``token_hash``). ``ended``: who is told
-    of the devices that are logged out; None if nobody is."""
+    of the devices that are logged out, before the client is answered; None if nobody is.
+    ``logged_out``: who is told of them, too, and awaited by nobody."""
 
     db: Database
     clock: IReactorTime
     ended: Optional[EndedLogins] = None
+    logged_out: LoggedOut = nobody_told
 
     async def register(self, user_id: UserID, device: NewDevice) -> Login:
         return (await self.register_with(user_id, device, None))[0]
@@ -187,15 +222,15 @@ class DeviceStore:
         """Whether the user has this device."""
         return await self.db.autocommit("has_device", _has_device, user_id, device_id)
 
-    async def log_out(self, user_id: UserID, device_id: Optional[str]) -> None:
+    async def log_out(
+        self, user_id: UserID, device_id: Optional[str], token: Optional[Secret] = None
+    ) -> None:
         """Delete this device and its tokens, or all of the user's devices if ``device_id`` is
-        None; the sessions that registered them no longer repeat their answers."""
+        None; the sessions that registered them no longer repeat their answers. ``token``: the
+        device's access token, for ``logged_out``."""
         which = WhichDevices.one_or_all(device_id)
-        await self._tell(await self.db.transaction("log_out", remove, user_id, which, self.ended))
-
-    async def _tell(self, job: Optional[NewJob]) -> None:
-        if self.ended is not None and job is not None:
-            await self.ended.tell(job)
+        removed = await self.db.transaction("log_out", remove, user_id, which, self.ended)
+        await tell(removed, self.ended, self.logged_out, token)
 
     async def delete(
         self, user_id: UserID, which: WhichDevices, session_id: Optional[str], until_ms: int
@@ -203,10 +238,10 @@ class DeviceStore:
         """As ``log_out``, as this UIA session confirms (None if none had to be stored). The session
         is finished in the same transaction, and kept until ``until_ms``; one that is finished
         already has deleted them, and deletes nothing again. Raises UnknownSession."""
-        job = await self.db.transaction(
+        removed = await self.db.transaction(
             "delete_devices", _delete, user_id, which, session_id, until_ms, self.ended
         )
-        await self._tell(job)
+        await tell(removed, self.ended, self.logged_out)
 
     async def of_user(self, user_id: UserID) -> Sequence[Device]:
         """All devices of this user, ordered by their ids."""
@@ -347,9 +382,9 @@ def _delete(
     session_id: Optional[str],
     until_ms: int,
     ended: Optional[EndedLogins],
-) -> Optional[NewJob]:
+) -> Removed:
     if not sessions.finish_confirmed(txn, session_id, until_ms):
-        return None
+        return Removed(user_id)
     return remove(txn, user_id, which, ended)
 
 

@@ -37,10 +37,12 @@ Also = Callable[[Any, NewAccount], None]
 @implementer(IAccountStore, IUserLookup, IAccountData)
 @attr.define(eq=False)
 class UserStore:
-    """``ended``: who is told of the devices that a deactivation removes; None if nobody is."""
+    """``ended``, ``logged_out``: who is told of the devices that a deactivation or a new password
+    removes, as in DeviceStore."""
 
     db: Database
     ended: Optional[devices.EndedLogins] = None
+    logged_out: devices.LoggedOut = devices.nobody_told
     # True once this process has created a real user: a later one is not the first.
     _has_real_users: bool = attr.field(init=False, default=False)
 
@@ -76,10 +78,10 @@ class UserStore:
         the account's any more, UnknownToken if the requesting device is gone, UnknownSession, and
         ThreepidNotValidated if the account does not have the validated address any more.
         """
-        changed, job = await self.db.transaction(
+        changed, removed = await self.db.transaction(
             "change_password", _change_password, new, self.ended
         )
-        await self._tell(job)
+        await devices.tell(removed, self.ended, self.logged_out)
         return changed
 
     async def deactivate(
@@ -88,14 +90,10 @@ class UserStore:
         """Deactivate the account: it loses its password and devices, and its name stays taken.
         ``erase`` is remembered once it was given. ``jobs`` are written with it, with a lease of
         this process. Idempotent; nothing is written for a user who does not exist."""
-        job = await self.db.transaction(
+        removed = await self.db.transaction(
             "deactivate_user", _deactivate, user_id, erase, jobs, now_ms, self.ended
         )
-        await self._tell(job)
-
-    async def _tell(self, job: Optional[NewJob]) -> None:
-        if self.ended is not None and job is not None:
-            await self.ended.tell(job)
+        await devices.tell(removed, self.ended, self.logged_out)
 
     async def delete_for(self, user_id: UserID) -> None:
         await self.deactivate(user_id, False, (), 0)
@@ -178,8 +176,9 @@ def _add_user(txn: Transaction, new: NewAccount) -> None:
 
 def _change_password(
     txn: Transaction, new: NewPassword, ended: Optional[devices.EndedLogins]
-) -> tuple[bool, Optional[NewJob]]:
-    """Whether it was changed now, and the job that tells the homeserver of ended logins."""
+) -> tuple[bool, devices.Removed]:
+    """Whether it was changed now, and the devices that this has logged out."""
+    none_removed = devices.Removed(new.user_id)
     # The lock comes first: a login that checked the old password has committed, and its device is
     # removed below, or it will find the new password. Of two changes the second finds it, too.
     user = txn.one(
@@ -189,7 +188,7 @@ def _change_password(
     if user is None:
         raise UserNotFound()
     if not sessions.finish_confirmed(txn, new.session_id, new.session_until_ms):
-        return False, None
+        return False, none_removed
     if user[0]:
         raise UserDeactivated()
     if new.confirmed_by not in (None, password_fingerprint(user[1])):
@@ -197,7 +196,7 @@ def _change_password(
     if new.device_id is not None and not devices.lock(txn, str(new.user_id), new.device_id):
         raise UnknownToken()
     if new.reset_sid is not None and not validations.use_for_reset(txn, new.user_id, new.reset_sid):
-        return False, None
+        return False, none_removed
     txn.run(
         "UPDATE users SET password_hash = ? WHERE user_id = ?",
         (new.password_hash, str(new.user_id)),
@@ -205,7 +204,7 @@ def _change_password(
     sessions.end_confirmations(txn, new.user_id)
     validations.end_resets(txn, new.user_id)
     if not new.ends_logins:
-        return True, None
+        return True, none_removed
     return True, devices.remove(txn, new.user_id, WhichDevices(keeping=new.device_id), ended)
 
 
@@ -216,7 +215,7 @@ def _deactivate(
     jobs_after: Sequence[NewJob],
     now_ms: int,
     ended: Optional[devices.EndedLogins],
-) -> Optional[NewJob]:
+) -> devices.Removed:
     # In this order: a transaction that adds a device has locked the row, and its device is deleted
     # below, or it finds the user deactivated.
     exists = txn.run(
@@ -225,7 +224,7 @@ def _deactivate(
         (erase, str(user_id)),
     )
     if not exists:
-        return None
+        return devices.Removed(user_id)
     jobs.insert_held(txn, jobs_after, now_ms)
     return devices.remove(txn, user_id, ALL_DEVICES, ended, erase)
 

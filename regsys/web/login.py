@@ -56,7 +56,7 @@ def logout(auth: IAuth, store: DeviceStore) -> Endpoint:
         owner = await requester(call, auth)
         if owner.is_guest or owner.device_id is None:
             raise Forbidden("This token belongs to no device, and cannot be logged out.")
-        await store.log_out(owner.user_id, owner.device_id)
+        await store.log_out(owner.user_id, owner.device_id, call.access_token)
         return Reply()
 
     return Endpoint("logout", client_paths("logout"), {"POST": post})

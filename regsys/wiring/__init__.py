@@ -75,7 +75,8 @@ def standalone(
     own, base = over_own_tables(given)
     parts, metrics = base.parts, base.parts.process.metrics
     deactivation = base.own_deactivation(own)
-    on_created = (metrics.registered, *base.active.on_created)
+    logins = parts.hooks.logins.begun
+    on_created = (metrics.registered, *base.active.on_created, logins.registered)
     local = LocalWriter(
         accounts=own.users,
         devices=own.devices,
@@ -84,7 +85,7 @@ def standalone(
         deactivation=deactivation,
         start_jobs=parts.held_jobs.put,
         on_created=on_created,
-        on_logged_in=(metrics.logged_in, *base.active.on_logged_in),
+        on_logged_in=(metrics.logged_in, *base.active.on_logged_in, logins.logged_in),
         also=also,
     )
     writer: IRegistrationWriter = local
@@ -232,8 +233,8 @@ def embedded(
         post_registration=base.post_registration(),
         deactivation=base.deactivation(),
         start_jobs=parts.held_jobs.put,
-        on_created=(metrics.registered,),
-        on_logged_in=(metrics.logged_in,),
+        on_created=(metrics.registered, parts.hooks.logins.begun.registered),
+        on_logged_in=(metrics.logged_in, parts.hooks.logins.begun.logged_in),
         accounts_have_devices=bool(IAccountStoreWithDevices.providedBy(store)),
     )
     return assemble(base, writer, recovery=writer.recover)

@@ -69,6 +69,8 @@ def handler(
         ),
         post_consent=post_consent,
         sessions=parts.stores.sessions,
+        # Where we keep the devices, their store tells of this.
+        **({} if base.stores.own else {"told_of_logouts": parts.hooks.logins.ended.logged_out}),
     )
 
 

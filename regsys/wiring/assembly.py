@@ -20,6 +20,7 @@ from regsys.wiring import jobs, template_checks
 from regsys.wiring.delegation import NO_JOBS
 from regsys.wiring.endpoints import endpoints
 from regsys.wiring.foundation import Foundation
+from regsys.wiring.modules import arrange, load_modules
 from regsys.wiring.parts import Parts
 from regsys.wiring.replication import ForWorkers
 from regsys.wiring.rules import rules
@@ -66,6 +67,7 @@ def assemble(
         has_rooms=stores.rooms is not None,
         has_sms_sender=parts.hooks.sms is not None,
     )
+    arrange(parts.hooks, config, parts.process.metrics)
     return Subsystem(
         handler=made.handler,
         registration_tokens=made.tokens,
@@ -88,6 +90,8 @@ def assemble(
         hashes=made.signup.hashes,
         housekeeping=Housekeeping(expiring, parts.clock),
         activity=active.activity,
+        # Last, so that the API object may have all that is made above.
+        modules=load_modules(config, parts.hooks),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Iterator, Sequence
 
+from regsys.client_api.expired_accounts import UnexpiredAuth
 from regsys.client_api.login import PasswordLogin
 from regsys.config import Rate
 from regsys.credentials.access_tokens import Refresher
@@ -52,7 +53,7 @@ def endpoints(
     parts: Parts, stores: AccountStores, rules: Rules, pages: Pages, active: ActivityParts
 ) -> list[Endpoint]:
     """All that these stores and this configuration have an endpoint for."""
-    config, auth = parts.config, stores.auth
+    config, auth = parts.config, unexpired_auth(parts, stores)
     made = [
         *_registration(parts, rules, pages),
         *_validation(parts, stores, rules, pages),
@@ -66,7 +67,7 @@ def endpoints(
     if stores.addresses is not None:
         made += _account_threepids(parts, stores, stores.addresses, rules)
     if config.introspection_secret is not None:
-        made.append(introspection_api.introspect(auth, config.introspection_secret))
+        made.append(introspection_api.introspect(stores.auth, config.introspection_secret))
     if parts.delegation is not None:
         made += parts.delegation.endpoints(parts.guests, active.auth, rules.passwords, pages)
     if config.terms.policies:
@@ -97,7 +98,7 @@ def _validation(
 
 
 def _administration(parts: Parts, stores: AccountStores, rules: Rules) -> Iterator[Endpoint]:
-    handler, auth = rules.handler, stores.auth
+    handler, auth = rules.handler, unexpired_auth(parts, stores)
     yield from registration_tokens.administration(rules.tokens, auth)
     secret = accounts.shared_secret(parts)
     yield admin.shared_secret_registration(handler, secret, parts.clock)
@@ -109,17 +110,19 @@ def _own_accounts(
     parts: Parts, stores: AccountStores, own: OwnTables, rules: Rules
 ) -> Iterator[Endpoint]:
     """Where a homeserver keeps the accounts, it has these itself."""
-    auth, clock = stores.auth, parts.clock
+    auth, clock = unexpired_auth(parts, stores), parts.clock
     if rules.passwords is not None:
         logins = PasswordLogin(
             handler=rules.handler,
             passwords=rules.passwords,
             blocking=rules.blocking,
+            checks=parts.hooks.logins.checks,
             config=parts.config.passwords,
         )
         yield login.login(logins, rules.appservices, clock)
-    yield login.logout(auth, own.devices)
-    yield login.logout_all(auth, own.devices)
+    # A user whose account has expired can still log out.
+    yield login.logout(stores.auth, own.devices)
+    yield login.logout_all(stores.auth, own.devices)
     refresher = Refresher(logins=parts.logins, store=own.devices, clock=clock)
     yield login.refresh(refresher, clock)
     yield account.versions()
@@ -162,7 +165,7 @@ def _account_threepids(
     requests = _token_requests(parts, rules, MailPurpose.ADD_THREEPID)
     bindings = threepids.bindings(parts, held)
     return account_threepids.endpoints(
-        held, requests, bindings, rules.reauthentication, stores.auth
+        held, requests, bindings, rules.reauthentication, unexpired_auth(parts, stores)
     )
 
 
@@ -176,6 +179,11 @@ def _token_requests(
         public_baseurl=parts.config.public_baseurl,
         metrics=parts.process.metrics,
     )
+
+
+def unexpired_auth(parts: Parts, stores: AccountStores) -> IAuth:
+    """For requests that an expired account must not make."""
+    return UnexpiredAuth(auth=stores.auth, expiry=parts.hooks.accounts.expiry)
 
 
 def _availability_limit(parts: Parts) -> IConcurrencyLimiter:

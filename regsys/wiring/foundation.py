@@ -86,7 +86,8 @@ def over_own_tables(given: Given) -> tuple[OwnTables, Foundation]:
     """Of the master and its workers: they differ in the writer alone."""
     parts, clock = Parts.of(given), given.clock
     ended = None if parts.delegation is None else parts.delegation.logins_end
-    own = OwnTables.in_database(parts.process.database, clock, ended)
+    logged_out = parts.hooks.logins.ended.logged_out
+    own = OwnTables.in_database(parts.process.database, clock, ended, logged_out)
     active = ActivityParts.of_own_accounts(parts)
     auth = TokenAuth(logins=own.devices, accounts=own.users, guests=parts.guests, clock=clock)
     stores = AccountStores(

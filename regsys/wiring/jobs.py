@@ -19,6 +19,7 @@ from regsys.accounts.post_registration_jobs import (
     EmailPusher,
     JobPlanners,
 )
+from regsys.accounts.registration_notice import TELL_OF_ACCOUNT, RegistrationNotice
 from regsys.config import Config
 from regsys.consent import AFTER_CONSENT
 from regsys.interfaces.internal import IJobPlanner
@@ -39,6 +40,7 @@ class RegistrationJobs:
     None if the configuration or the embedder has nothing that it could ask."""
 
     directory: Optional[DirectoryNotice]
+    accounts: RegistrationNotice
     addresses: AddressNotice
     reserved: Optional[ReservedUsers]
     auto_joiner: Optional[AutoJoiner]
@@ -62,6 +64,7 @@ def handlers(
     mailer, sender = validations.mailer(parts), validations.sms_code_sender(parts)
     return {
         TELL_DIRECTORY: _run_of(planned.directory),
+        TELL_OF_ACCOUNT: planned.accounts.run,
         TELL_OF_ADDRESS: planned.addresses.run,
         COUNT_USER: _run_of(planned.reserved),
         AUTO_JOIN: _run_of(planned.auto_joiner),
@@ -80,6 +83,7 @@ def handlers(
 def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
     config = parts.config
     directory = _directory_notice(parts, stores)
+    accounts = RegistrationNotice(parts.hooks.accounts.made)
     addresses = AddressNotice(parts.hooks.threepid_changes, stores.owners)
     reserved = None
     if config.blocking.reserved and stores.active_users is not None:
@@ -96,6 +100,7 @@ def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
     adds_pushers = config.email is not None and config.email.notifies_newcomers
     return RegistrationJobs(
         directory=directory,
+        accounts=accounts,
         addresses=addresses,
         reserved=reserved,
         auto_joiner=_auto_joiner(parts, stores),
@@ -103,7 +108,7 @@ def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
         emails=emails,
         followers=followers,
         planners=JobPlanners(
-            for_all=(*_present(directory, addresses, emails), *followers),
+            for_all=(*_present(directory, accounts, addresses, emails), *followers),
             for_people=_present(reserved, auto_join, email_pusher if adds_pushers else None),
         ),
     )

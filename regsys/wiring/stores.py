@@ -19,7 +19,7 @@ from regsys.interfaces import (
 )
 from regsys.model import UserID
 from regsys.storage.consents import ConsentStore
-from regsys.storage.devices import DeviceStore, EndedLogins
+from regsys.storage.devices import DeviceStore, EndedLogins, LoggedOut
 from regsys.storage.encryption import Encryptor
 from regsys.storage.idempotency_keys import IdempotencyKeyStore
 from regsys.storage.identity_server_bindings import BindingStore
@@ -94,11 +94,13 @@ class OwnTables:
     pushers: PusherStore
 
     @classmethod
-    def in_database(cls, database: Any, clock: Any, ended: Optional[EndedLogins]) -> OwnTables:
-        """``ended`` is told of logins that end; None if nobody is."""
+    def in_database(
+        cls, database: Any, clock: Any, ended: Optional[EndedLogins], logged_out: LoggedOut
+    ) -> OwnTables:
+        """``ended`` and ``logged_out`` are told of logins that end, as in DeviceStore."""
         return cls(
-            users=UserStore(database, ended),
-            devices=DeviceStore(database, clock, ended),
+            users=UserStore(database, ended, logged_out),
+            devices=DeviceStore(database, clock, ended, logged_out),
             threepids=ThreepidStore(database),
             pushers=PusherStore(database),
         )

@@ -16,7 +16,15 @@ from regsys import http
 from regsys.accounts.followers import check_followers
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.monthly_active_users import Activity
-from regsys.callbacks import BindingChanges, SpamChecks, ThreepidChanges, ThreepidRules
+from regsys.callbacks import (
+    AccountCallbacks,
+    BindingChanges,
+    LoginCallbacks,
+    NameCallbacks,
+    SpamChecks,
+    ThreepidChanges,
+    ThreepidRules,
+)
 from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.names_from_threepids import display_name_of
 from regsys.client_api.session_passwords import SessionPasswords
@@ -27,6 +35,7 @@ from regsys.http.routing import check_endpoint
 from regsys.http.serving import InFlight
 from regsys.interfaces import IAuth, IBlocking, IFollower, ISmsSender, IStage, IValidationMails
 from regsys.jobs import JobRunner
+from regsys.modules.loader import LoadedModule
 from regsys.registration_tokens import RegistrationTokens
 from regsys.storage.housekeeping import Housekeeping
 from regsys.threepids.domains import DomainFile
@@ -43,8 +52,10 @@ class Hooks:
     """What is custom at a homeserver; each may be left out. ``regsys.hooks`` makes one.
 
     Callbacks are registered on ``spam`` and ``threepids`` themselves, on the ``checks``,
-    ``additions`` and ``removals`` of ``threepid_changes``, and on the ``checks`` and ``updates`` of
-    ``binding_changes``. ``stages`` are offered beside ours. ``flows`` of registration, and
+    ``additions`` and ``removals`` of ``threepid_changes``, the ``checks`` and ``updates`` of
+    ``binding_changes``, the ``usernames`` and ``display_names`` of ``names``, the ``checks``,
+    ``begun`` and ``ended`` of ``logins``, and the ``made`` and ``expiry`` of ``accounts``.
+    ``stages`` are offered beside ours. ``flows`` of registration, and
     ``confirmation_flows`` by which users confirm a request of an account endpoint, are each the
     types of their stages; if None, those that the configuration asks for, and a password.
     ``template_directories`` hold the templates of your stages' pages. ``mails`` sends the mails
@@ -59,6 +70,9 @@ class Hooks:
     threepids: ThreepidRules = attr.field(validator=arguments.callbacks(ThreepidRules))
     threepid_changes: ThreepidChanges = attr.field(validator=arguments.callbacks(ThreepidChanges))
     binding_changes: BindingChanges = attr.field(validator=arguments.callbacks(BindingChanges))
+    names: NameCallbacks = attr.field(validator=arguments.callbacks(NameCallbacks))
+    logins: LoginCallbacks = attr.field(validator=arguments.callbacks(LoginCallbacks))
+    accounts: AccountCallbacks = attr.field(validator=arguments.callbacks(AccountCallbacks))
     mails: Optional[IValidationMails] = attr.field(
         default=None, validator=arguments.provided(IValidationMails)
     )
@@ -86,6 +100,9 @@ def hooks(
     threepids: Optional[ThreepidRules] = None,
     threepid_changes: Optional[ThreepidChanges] = None,
     binding_changes: Optional[BindingChanges] = None,
+    names: Optional[NameCallbacks] = None,
+    logins: Optional[LoginCallbacks] = None,
+    accounts: Optional[AccountCallbacks] = None,
     mails: Optional[IValidationMails] = None,
     sms: Optional[ISmsSender] = None,
     stages: Sequence[IStage] = (),
@@ -95,7 +112,7 @@ def hooks(
     display_name: Callable[[str], str] = display_name_of,
     followers: Sequence[IFollower] = (),
 ) -> Hooks:
-    """Hooks without callbacks. The arguments are the fields of ``Hooks``; the four lists of
+    """Hooks without callbacks. The arguments are the fields of ``Hooks``; the seven lists of
     callbacks are new ones if None. ``clock`` is the reactor."""
     arguments.check_clock("hooks", clock)
     return Hooks(
@@ -105,6 +122,9 @@ def hooks(
             ThreepidChanges.on(clock) if threepid_changes is None else threepid_changes
         ),
         binding_changes=BindingChanges.on(clock) if binding_changes is None else binding_changes,
+        names=NameCallbacks.on(clock) if names is None else names,
+        logins=LoginCallbacks.on(clock) if logins is None else logins,
+        accounts=AccountCallbacks.on(clock) if accounts is None else accounts,
         mails=mails,
         sms=sms,
         stages=stages,
@@ -147,6 +167,8 @@ class Subsystem(service.Service):
     for_workers: Sequence[Endpoint] = ()
     _warnings: Sequence[str] = ()
     _activity: Optional[Activity] = None
+    # The loaded modules, which live as long as this.
+    modules: Sequence[LoadedModule] = ()
     _is_started: bool = attr.field(default=False, init=False)
 
     @property

@@ -6,6 +6,7 @@ from typing import Sequence
 
 from regsys.accounts.homeserver_emails import emails_changed
 from regsys.accounts.usernames import Usernames
+from regsys.client_api.chosen_names import ChosenNames
 from regsys.client_api.names_from_threepids import ThreepidNames
 from regsys.interfaces.internal import IOwnThreepidStore
 from regsys.model import UserID
@@ -38,9 +39,13 @@ def newcomers(parts: Parts, stores: AccountStores) -> NewcomersThreepids:
     )
 
 
-def names(parts: Parts, usernames: Usernames) -> ThreepidNames:
-    return ThreepidNames(
-        names=usernames, config=parts.config.threepids, display_name=parts.hooks.display_name
+def names(parts: Parts, usernames: Usernames) -> ChosenNames:
+    return ChosenNames(
+        modules=parts.hooks.names,
+        threepids=ThreepidNames(
+            names=usernames, config=parts.config.threepids, display_name=parts.hooks.display_name
+        ),
+        names=usernames,
     )
 
 

@@ -49,7 +49,6 @@ class UnusedTests(ConfigCase):
         """An option that should keep users out, or let them in, and has no effect has a warning of
         its own that says what it guards; if it is empty or switched off, it has none."""
         for name, used, guarded in (
-            ("modules", [{"module": "x.Y"}], "no module is loaded"),
             ("spam_checker", {"module": "x.Y"}, "no spam checker"),
             ("third_party_event_rules", {"module": "x.Y"}, "no such rules"),
             ("password_providers", [{"module": "ldap"}], "regsys's own accounts alone"),

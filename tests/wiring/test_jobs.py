@@ -12,6 +12,7 @@ from regsys.accounts.embedded_writer import RECOVERY
 from regsys.accounts.followers import FollowerNotice
 from regsys.accounts.monthly_active_users import ReservedUsers
 from regsys.accounts.post_registration_jobs import DirectoryNotice, EmailPusher, JobPlanners
+from regsys.accounts.registration_notice import RegistrationNotice
 from regsys.interfaces import ISmsSender
 from regsys.testing import (
     MemoryAccounts,
@@ -99,7 +100,7 @@ class JobKindTests(SystemCase):
         ).handler._planner.jobs
         assert isinstance(planners, JobPlanners)
         for asked, expected in (
-            (planners.for_all, [DirectoryNotice, AddressNotice]),
+            (planners.for_all, [DirectoryNotice, RegistrationNotice, AddressNotice]),
             (planners.for_people, [ReservedUsers, AutoJoinPlanner, EmailPusher]),
         ):
             self.assertEqual([type(planner) for planner in asked], expected)

@@ -1,0 +1,112 @@
+"""The API object: what each module gets beside its configuration (contract B10)."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, Optional, Union
+
+import attr
+
+from regsys.config import Config
+from regsys.model import UserID
+from regsys.modules.registry import Registry
+
+
+class NotOffered(Exception):
+    """A module uses something that homeservers offer and regsys does not."""
+
+
+@attr.frozen(kw_only=True)
+class ApiParts:
+    """What the API objects of all modules are made of."""
+
+    config: Config
+    registry: Registry
+
+
+class ModuleApi:
+    """The API object of one module, which the log calls ``module``.
+
+    Its methods have the names, and take the arguments, that modules know. Anything else raises
+    NotOffered once it is called.
+    """
+
+    def __init__(self, module: str, parts: ApiParts) -> None:
+        self._module = module
+        self._parts = parts
+
+    # --- Callbacks ---------------------------------------------------------------------------
+
+    def register_spam_checker_callbacks(self, **callbacks: Any) -> None:
+        self._register("register_spam_checker_callbacks", callbacks)
+
+    def register_password_auth_provider_callbacks(self, **callbacks: Any) -> None:
+        self._register("register_password_auth_provider_callbacks", callbacks)
+
+    def register_account_validity_callbacks(self, **callbacks: Any) -> None:
+        self._register("register_account_validity_callbacks", callbacks)
+
+    def register_third_party_rules_callbacks(self, **callbacks: Any) -> None:
+        self._register("register_third_party_rules_callbacks", callbacks)
+
+    def _register(self, method: str, callbacks: dict[str, Any]) -> None:
+        self._parts.registry.register(self._module, method, callbacks)
+
+    # --- What the configuration says ---------------------------------------------------------
+
+    @property
+    def server_name(self) -> str:
+        return self._parts.config.server_name
+
+    @property
+    def public_baseurl(self) -> str:
+        """With a slash at its end."""
+        return self._parts.config.public_baseurl
+
+    @property
+    def email_app_name(self) -> str:
+        """What mails call this server."""
+        email = self._parts.config.email
+        return "Matrix" if email is None else email.app_name
+
+    @property
+    def worker_name(self) -> Optional[str]:
+        """None for a main process."""
+        worker = self._parts.config.worker
+        return None if worker is None else worker.name
+
+    @property
+    def worker_app(self) -> Optional[str]:
+        """None for a main process."""
+        worker = self._parts.config.worker
+        return None if worker is None else worker.app
+
+    def should_run_background_tasks(self) -> bool:
+        """Whether this process is the one that runs what must run once: the main process."""
+        return self._parts.config.worker is None
+
+    def get_qualified_user_id(self, username: str) -> str:
+        """The user ID of this localpart; a user ID is returned as it is."""
+        if username.startswith("@"):
+            return username
+        return str(UserID(username, self.server_name))
+
+    def is_mine(self, id: Union[str, UserID]) -> bool:
+        """Whether this user ID, or other ID with a server name, is of this server."""
+        return str(id).partition(":")[2] == self.server_name
+
+    # --- Everything else ---------------------------------------------------------------------
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            # The inside of a homeserver. At once, so that copying and inspection work.
+            raise AttributeError(f"ModuleApi.{name}: regsys has no such inside of a homeserver")
+        if self._parts.registry.knows(name):
+            return lambda **callbacks: self._register(name, callbacks)
+
+        def not_offered(*args: object, **kwargs: object) -> NoReturn:
+            raise NotOffered(
+                f"ModuleApi.{name} (module {self._module}): regsys does not offer this, see"
+                " docs/modules.md"
+            )
+
+        return not_offered
