@@ -31,6 +31,7 @@ class WorkerTests(DelegationCase):
         if cls.worker is None:
             cls.worker = self.there.worker("one")
             cls.worker.start()
+        cls.worker.report(self)
         self.other = cls.worker
 
     @classmethod
