@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping, Optional
 
+from regsys.cli.connect_delegation import ADMIN
 from tests.support import redis, synapse
 from tests.support.client import V3
 from tests.support.delegation import DelegationCase
@@ -101,7 +102,8 @@ class WorkerTests(DelegationCase):
 
     def test_told(self) -> None:
         """A worker serves the calls for accounts and logins, too, and what it is told holds at
-        once at both. (For the admin API the address must be the main process's.)"""
+        once at both. For the admin API the address must be the main process's; ``check-config
+        --connect`` tells the two apart by a part of it."""
         self.told = self.other
         self.regsys.kill()
         self.regsys = self.start()
@@ -111,10 +113,10 @@ class WorkerTests(DelegationCase):
         self.assertEqual(self.regsys.ask("POST", f"{V3}/logout", {}, token=token).status, 200)
         until(lambda: self.whoami(token).status == 401)
         self.assertDies(token)
-        served = self.other.ask(
-            "POST", f"/_synapse/admin/v1/users/{made['user_id']}/shadow_ban", {}
-        )
+        served = self.other.ask("GET", ADMIN)
         self.assertEqual((served.status, served.json["errcode"]), (404, "M_UNRECOGNIZED"))
+        assert self.there is not None
+        self.assertEqual(self.there.ask("GET", ADMIN).status, 200)
 
 
 def _options(redis_port: int) -> Mapping[str, Any]:
