@@ -141,8 +141,8 @@ class BridgeBesideTests(PublicCase):
             self.bridge.do(dave._register())
 
     def test_logins(self) -> None:
-        """A ghost gets no login, at either address; for its encryption a bridge makes the ghost's
-        device with its own token."""
+        """A ghost gets no login, at either address; for its encryption a bridge makes and deletes
+        the ghost's device with its own token, at the Synapse: regsys knows no ghosts."""
         ghost = UserID(f"@_irc_erin:{SERVER_NAME}")
         self.bridge.do(self.bridge.service.intent.user(ghost).ensure_registered())
         refusals = []
@@ -160,3 +160,6 @@ class BridgeBesideTests(PublicCase):
         self.bridge.do(client.create_device_msc4190("BRIDGE", "a bridge"))
         who = self.bridge.do(client.whoami())
         self.assertEqual((who.user_id, who.device_id), (ghost, "BRIDGE"))
+        path = f"{V3}/devices/BRIDGE?user_id={ghost}"
+        self.assertEqual(self.regsys.ask("DELETE", path, {}, token=TOKEN).status, 403)
+        self.assertEqual(self.there.ask("DELETE", path, {}, token=TOKEN).status, 200)
