@@ -21,6 +21,8 @@ from regsys.outbound.synapse import Synapse, errcode
 
 V3 = "/_matrix/client/v3"
 VERSIONS = "/_matrix/client/versions"
+# Of the admin API; anybody is told this.
+ADMIN = "/_synapse/admin/v1/server_version"
 # GET paths of regsys's with the statuses of its answers, none of which a Synapse gives there.
 OURS: Mapping[str, Sequence[int]] = {
     f"{V3}/login": (200,),
@@ -32,6 +34,7 @@ OURS: Mapping[str, Sequence[int]] = {
     "/_matrix/static/client/register/": (200,),
     # Else clients would log in by OAuth, which there is not.
     "/_matrix/client/v1/auth_metadata": (404,),
+    "/_matrix/client/unstable/org.matrix.msc2965/auth_metadata": (404,),
 }
 # How a proxy says that nobody is behind it.
 NOBODY = (502, 503, 504)
@@ -70,6 +73,11 @@ async def _ask_door(server_name: str, config: DelegationConfig, http: HTTPClient
         raise Unreachable(str(error).removeprefix(f"{config.url}: ")) from None
     except RegistrationError:
         pass  # an answer, though that name is nobody's to have
+    if errcode(await http.get(f"{config.url}{ADMIN}", {})) == "M_UNRECOGNIZED":
+        raise Unreachable(
+            "a worker of the homeserver answers there, or one that hides its admin API: write the"
+            " address of its main process, as a worker serves only a part of that API"
+        )
     _check_clock(answer)
 
 

@@ -97,7 +97,7 @@ class Synapse:
         """``display_name``, ``is_suspended``, ``is_deactivated`` and more; None if there is no such
         user."""
         answer = await self._get("query_user", user_id)
-        if answer.status == 404:
+        if is_unknown(answer):
             return None
         self._check("query_user", answer, 200)
         return self.json_object("query_user", answer)
@@ -112,7 +112,8 @@ class Synapse:
     async def delete_user(self, user_id: UserID, erase: bool) -> None:
         """Deactivate the user. Idempotent; a user whom it does not know is no error."""
         answer = await self._post("delete_user", user_id, {"erase": erase})
-        self._check("delete_user", answer, 200, 404)
+        if not is_unknown(answer):
+            self._check("delete_user", answer, 200)
 
     async def reactivate_user(self, user_id: UserID) -> None:
         self._check("reactivate_user", await self._post("reactivate_user", user_id), 200)
@@ -160,7 +161,7 @@ class Synapse:
         named = {} if display_name is None else {"display_name": display_name}
         body = {"device_id": device_id, **named}
         answer = await self._post("upsert_device", user_id, body)
-        if answer.status == 404:
+        if is_unknown(answer):
             return False
         self._check("upsert_device", answer, 200, 201)
         return True
@@ -176,7 +177,8 @@ class Synapse:
         """From now on no token of this device is valid there, whatever answer it has cached. A
         device or user whom it does not know is no error."""
         answer = await self._post("delete_device", user_id, {"device_id": device_id})
-        self._check("delete_device", answer, 204, 404)
+        if not is_unknown(answer):
+            self._check("delete_device", answer, 204)
 
     async def sync_devices(self, user_id: UserID, device_ids: Sequence[str]) -> None:
         """Make those that it lacks, and delete all others."""
@@ -304,6 +306,12 @@ def fields(answer: Answer) -> Optional[Mapping[str, Any]]:
 def errcode(answer: Answer) -> Optional[str]:
     code = (fields(answer) or {}).get("errcode")
     return code if isinstance(code, str) else None
+
+
+def is_unknown(answer: Answer) -> bool:
+    """Whether it says that there is no such user. Any other 404 is of something that does not serve
+    this request: another server, or a process of the homeserver's that is not its main one."""
+    return answer.status == 404 and errcode(answer) == "M_NOT_FOUND"
 
 
 def _name(path: str) -> str:

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from regsys.model import Secret, UserID
 from regsys.model.provisioning import HomeserverUser
 from regsys.outbound.http import Answer
-from regsys.outbound.synapse import Synapse
+from regsys.outbound.synapse import Synapse, errcode, is_unknown
 
 log = Logger()
 
@@ -28,7 +28,7 @@ class SynapseAdmin:
     async def user(self, user_id: UserID) -> Optional[HomeserverUser]:
         """The user; None if there is none. It is asked by its own token."""
         answer = await self._ask("GET", f"v2/users/{quote(str(user_id), '')}", user_id)
-        if answer.status == 404:
+        if is_unknown(answer):
             return None
         if answer.status != 200:
             raise self.synapse.refused("v2/users", answer)
@@ -47,7 +47,7 @@ class SynapseAdmin:
         knows."""
         path = f"v1/threepid/email/users/{quote(address, '')}"
         answer = await self._ask("GET", path, acting)
-        if answer.status == 404:
+        if is_unknown(answer):
             return None
         if answer.status != 200:
             raise self.synapse.refused("v1/threepid", answer)
@@ -81,4 +81,11 @@ class SynapseAdmin:
         self, method: str, path: str, acting: UserID, body: Optional[Mapping[str, Any]] = None
     ) -> Answer:
         token = self.token_of(acting).reveal()
-        return await self.synapse.ask(method, f"/_synapse/admin/{path}", token, body)
+        answer = await self.synapse.ask(method, f"/_synapse/admin/{path}", token, body)
+        if errcode(answer) == "M_UNRECOGNIZED":
+            raise self.synapse.unavailable(
+                f"admin API, {method} {path.partition('/')[0]}",
+                f"{answer.status} M_UNRECOGNIZED — regsys.homeserver.url must be the address of the"
+                " homeserver's main process: its workers serve only a part of the admin API",
+            )
+        return answer

@@ -24,6 +24,7 @@ from tests.doubles.synapse import SECRET
 V3 = "/_matrix/client/v3"
 THERE, BACK, PUBLIC = "http://synapse.example", "http://regsys.example", "https://public.example"
 DOOR = f"{THERE}/_synapse/mas/is_localpart_available"
+ADMIN = f"{THERE}/_synapse/admin/v1/server_version"
 WHOAMI, INTROSPECT = f"{THERE}{V3}/account/whoami", f"{BACK}/oauth2/introspect"
 # A status alone, or with an errcode.
 Given = Union[int, tuple[int, str]]
@@ -31,6 +32,7 @@ UNRECOGNIZED = (404, "M_UNRECOGNIZED")
 GOOD: Mapping[str, Given] = {
     f"{THERE}/_matrix/client/versions": 200,
     DOOR: 200,
+    ADMIN: 200,
     WHOAMI: (401, "M_UNKNOWN_TOKEN"),
     INTROSPECT: 200,
     f"{PUBLIC}/_matrix/client/versions": 200,
@@ -42,6 +44,7 @@ GOOD: Mapping[str, Given] = {
     f"{PUBLIC}{V3}/refresh": (405, "M_UNRECOGNIZED"),
     f"{PUBLIC}/_matrix/static/client/register/": 200,
     f"{PUBLIC}/_matrix/client/v1/auth_metadata": UNRECOGNIZED,
+    f"{PUBLIC}/_matrix/client/unstable/org.matrix.msc2965/auth_metadata": UNRECOGNIZED,
 }
 OURS = [path for path in GOOD if path.startswith(PUBLIC)][2:]
 
@@ -124,6 +127,7 @@ class ConnectTests(SynchronousTestCase):
             (None, "is_localpart_available: the connection failed"),
         ):
             self.assertFound(option, part, changed={DOOR: given})
+        self.assertFound(option, "a worker of the homeserver", changed={ADMIN: UNRECOGNIZED})
         late = formatdate(time.time() - 90, usegmt=True)
         self.assertFound(option, "seconds apart: set both by NTP", changed={}, date=late)
         versions = f"{THERE}/_matrix/client/versions"

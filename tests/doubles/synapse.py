@@ -26,6 +26,7 @@ INSTEAD: Mapping[str, tuple[int, bytes]] = {
     "garbage": (200, b"<html>It works!</html>"),
     "list": (200, b"[]"),
     "404": (404, b'{"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"}'),
+    "nginx-404": (404, b"<html>404 Not Found</html>"),
     "echo": (400, b'{"errcode": "M_FORBIDDEN", "error": "%s"}' % SECRET.encode()),
 }
 GRAMMAR = re.compile(r"[a-z0-9=_./+-]+")

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Optional
+from typing import Any, Callable, ClassVar, Optional
 from urllib.parse import parse_qs
 
 import attr
@@ -283,6 +283,27 @@ class DoubleTests(SynapseContract, SynapseCase):
             self.double.faults["query_user"] = [fault]
             with self.assertRaises(HomeserverUnavailable):
                 await self.synapse.query_user(self.user())
+
+    async def test_notServed(self) -> None:
+        """A 404 of what does not serve the request does not mean that there is no such user: no
+        logout is taken for told, and no address for nobody's. A worker serves only a part of the
+        admin API; the operator is told which address is right."""
+        alice = self.user()
+        asked: dict[str, Callable[[], Any]] = {
+            "query_user": lambda: self.synapse.query_user(alice),
+            "delete_user": lambda: self.synapse.delete_user(alice, True),
+            "upsert_device": lambda: self.synapse.upsert_device(alice, "PHONE"),
+            "delete_device": lambda: self.synapse.delete_device(alice, "PHONE"),
+            "v2/users": lambda: self.admin.user(alice),
+            "v1/threepid/users/a@b.example": lambda: self.admin.email_owner(alice, "a@b.example"),
+        }
+        for name, ask in asked.items():
+            for fault in ("404", "nginx-404"):
+                self.double.faults[name] = [fault]
+                with self.assertRaises(HomeserverUnavailable) as caught:
+                    await ask()
+                if name.startswith("v") and fault == "404":
+                    self.assertIn("homeserver's main process", str(caught.exception))
 
 
 BRIDGE = {

@@ -13,6 +13,7 @@ from tests.support import postgres, synapse
 from tests.support.client import V3
 from tests.support.patience import PATIENCE_S
 from tests.support.ports import free_port
+from tests.support.proxies import ProxyExamples
 from tests.support.service_process import (
     Answer,
     ServiceProcess,
@@ -82,7 +83,7 @@ class DelegationCase(TestCase):
             "resources": [{"names": ["client", "health"]}],
         }
         database = psycopg2(self.args) if self.on_postgres else sqlite(self.folder)
-        more = dict(self.options)
+        more = dict(self.regsys_options())
         regsys = {"rc_availability": False, "homeserver": options.pop("homeserver")}
         if self.on_postgres:
             # The tests' role is "regsys", and a schema of its role's name is where PostgreSQL looks
@@ -91,6 +92,10 @@ class DelegationCase(TestCase):
         regsys.update(more.pop("regsys", {}))
         options.update(listeners=[listener], regsys=regsys, allow_guest_access=False, **more)
         return ServiceProcess(self, write_config(self.folder, database, **options))
+
+    def regsys_options(self) -> Mapping[str, Any]:
+        """More of its configuration."""
+        return self.options
 
     # --- Clients ---------------------------------------------------------------------------
 
@@ -158,3 +163,26 @@ class DelegationCase(TestCase):
             (answer.status, answer.json),
             (200, {"user_id": user_id, "device_id": device_id, "is_guest": False}),
         )
+
+
+class PublicCase(DelegationCase):
+    """Both at one public address, ``self.public``: nginx is before them, with our routes."""
+
+    front: ClassVar[int] = 0
+
+    def setUp(self) -> None:
+        cls = type(self)
+        cls.front = cls.front or free_port()
+        self.public = f"http://127.0.0.1:{self.front}"
+        super().setUp()
+        assert self.there is not None
+        proxy = ProxyExamples(self, "synapse-routes.md", ())
+        proxy.ports = {
+            "8080": str(self.front),
+            "8008": str(self.there.port),
+            "8009": str(self.port),
+        }
+        proxy.run_nginx()
+
+    def regsys_options(self) -> Mapping[str, Any]:
+        return {"public_baseurl": f"{self.public}/", **super().regsys_options()}

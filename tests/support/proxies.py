@@ -31,8 +31,10 @@ class ProxyExamples:
 
     def run_nginx(self) -> None:
         config = self.folder / "nginx.conf"
+        # Without it root's workers are somebody else, who may not write into our folder.
+        user = "user root; " if os.geteuid() == 0 else ""
         config.write_text(
-            f"daemon off; pid {self.folder}/pid; error_log {self.folder}/error.log;\n"
+            f"{user}daemon off; pid {self.folder}/pid; error_log {self.folder}/error.log;\n"
             "events {}\nhttp { access_log off;\n"
             + "".join(
                 f"{kind}_temp_path {self.folder}/{kind};\n"

@@ -37,6 +37,7 @@ LONGEST = (
     "tests.threepids.test_races",
     "tests.threepids.test_phone_races",
     "tests.test_homeserver_process",
+    "tests.test_synapse_clients",
 )
 # What measures time, or needs the CPU for itself, runs when the others are done.
 ALONE = (

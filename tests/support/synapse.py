@@ -34,7 +34,7 @@ from tests.support.service_process import SERVER_NAME, Answer
 
 VERSION = "1.163.2"
 # psycopg2-binary, since a bare machine cannot build the driver that Synapse's extra names.
-REQUIREMENTS = (f"matrix-synapse=={VERSION}", "psycopg2-binary")
+REQUIREMENTS = (f"matrix-synapse[redis]=={VERSION}", "psycopg2-binary")
 SECRET = "the-shared-secret-canary-of-both"
 NOT_FOUND = (
     f"There is no Synapse, so nothing was tested beside one: pip could not install {VERSION}. Let "
@@ -57,12 +57,17 @@ def python() -> str:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "regsys-tests")
     version = f"py{sys.version_info[0]}.{sys.version_info[1]}"
     home = cache / f"synapse-{VERSION}-{version}"
-    # An environment cannot be renamed, so a file says that it is complete.
-    if not (home / "complete").exists():
+    if not _has_all(home):
         with _locked(cache):
-            if not (home / "complete").exists():
+            if not _has_all(home):
                 _install(home)
     return str(home / "bin" / "python")
+
+
+def _has_all(home: Path) -> bool:
+    # An environment cannot be renamed, so a file says what it has when it is complete.
+    complete = home / "complete"
+    return complete.exists() and complete.read_text().split() == list(REQUIREMENTS)
 
 
 @contextlib.contextmanager
@@ -85,7 +90,7 @@ def _install(home: Path) -> None:
         if done.returncode:
             print(done.stdout.decode(errors="replace"), file=sys.stderr)
             raise NotFound
-    (home / "complete").touch()
+    (home / "complete").write_text("\n".join(REQUIREMENTS))
 
 
 @contextlib.contextmanager
@@ -99,15 +104,33 @@ def needed_by(case: unittest.TestCase) -> Iterator[None]:
         raise SkipTest(NOT_FOUND) from None
 
 
+def need_redis(case: unittest.TestCase) -> None:
+    """Skip the test, or fail it if CI=true, if that Python lacks what Synapse's processes need to
+    talk to each other."""
+    with needed_by(case):
+        command = [python(), "-c", "import hiredis, txredisapi"]
+    if subprocess.run(command, stderr=subprocess.DEVNULL).returncode:
+        reason = (
+            "Synapse's workers were not tested: the environment that REGSYS_SYNAPSE names lacks"
+            " hiredis and txredisapi, which pip installs with matrix-synapse[redis]."
+        )
+        if os.environ.get("CI") == "true":
+            case.fail(reason)
+        raise SkipTest(reason)
+
+
 @attr.define(eq=False)
 class Synapse:
     """One process, on a port that it keeps. ``endpoint``: the URL of its auth service;
-    ``database``: a section for its configuration, an SQLite file of its own if None."""
+    ``database``: a section for its configuration, an SQLite file of its own if None; ``options``
+    replace others of its configuration, but ``listeners`` are more of them."""
 
     endpoint: str
     database: Optional[Mapping[str, Any]] = None
     options: Mapping[str, Any] = attr.field(factory=dict)
     port: int = attr.field(factory=free_port)
+    app: str = "homeserver"
+    files: tuple[str, ...] = ("homeserver.yaml",)
     home: Path = attr.field(init=False)
     _process: Optional[subprocess.Popen[bytes]] = attr.field(default=None, init=False)
 
@@ -134,6 +157,30 @@ class Synapse:
         (self.home / "homeserver.yaml").write_text(yaml.safe_dump(self._config()))
         (self.home / "log.yaml").write_text(json.dumps(_LOGGING))
 
+    def worker(self, name: str) -> Synapse:
+        """Another process of this Synapse, which serves clients, too; not started yet. Stop it
+        before its main process is removed."""
+        made = Synapse(self.endpoint, app="generic_worker", files=(*self.files, f"{name}.yaml"))
+        made.home = self.home
+        config = {
+            "worker_app": "synapse.app.generic_worker",
+            "worker_name": name,
+            "worker_pid_file": str(self.home / f"{name}.pid"),
+            "worker_log_config": str(self.home / "log.yaml"),
+            "worker_listeners": [made._listener],
+        }
+        (self.home / f"{name}.yaml").write_text(yaml.safe_dump(config))
+        return made
+
+    @property
+    def _listener(self) -> Mapping[str, Any]:
+        return {
+            "port": self.port,
+            "bind_addresses": ["127.0.0.1"],
+            "type": "http",
+            "resources": [{"names": ["client"]}],
+        }
+
     def _config(self) -> Mapping[str, Any]:
         sqlite = {"name": "sqlite3", "args": {"database": str(self.home / "homeserver.db")}}
         plenty = {"per_second": 10_000, "burst_count": 10_000}
@@ -148,14 +195,6 @@ class Synapse:
             "form_secret": "of this test's own",
             "trusted_key_servers": [],
             "database": dict(self.database or sqlite),
-            "listeners": [
-                {
-                    "port": self.port,
-                    "bind_addresses": ["127.0.0.1"],
-                    "type": "http",
-                    "resources": [{"names": ["client"]}],
-                }
-            ],
             "enable_registration": False,
             "password_config": {"enabled": False},
             "matrix_authentication_service": {
@@ -168,17 +207,20 @@ class Synapse:
             "rc_message": plenty,
             "rc_joins": {"local": plenty, "remote": plenty},
             **self.options,
+            "listeners": [self._listener, *self.options.get("listeners", ())],
         }
 
     def start(self) -> None:
         """Start it, and return when it answers."""
-        main = [python(), "-m", "synapse.app.homeserver", "-c", "homeserver.yaml"]
+        command = [python(), "-m", f"synapse.app.{self.app}"]
+        for file in self.files:
+            command += ["-c", file]
         if not (self.home / "signing.key").exists():
             # Its shape is that of the specification's signing keys: a version and a seed.
             (self.home / "signing.key").write_text(f"ed25519 a_test {'A' * 43}\n")
-        with open(self.home / "out", "ab") as out:
+        with open(self._out, "ab") as out:
             self._process = subprocess.Popen(
-                main,
+                command,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -212,8 +254,11 @@ class Synapse:
 
     def log(self) -> str:
         """All that it has logged, from level WARNING."""
-        path = self.home / "out"
-        return path.read_text(errors="replace") if path.exists() else ""
+        return self._out.read_text(errors="replace") if self._out.exists() else ""
+
+    @property
+    def _out(self) -> Path:
+        return self.home / f"{self.app}.out"
 
     def ask(
         self, method: str, path: str, body: Any = None, *, token: Optional[str] = SECRET
