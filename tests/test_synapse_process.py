@@ -233,6 +233,7 @@ class ConnectTests(DelegationCase):
         examples.run_nginx()
         public = f"http://127.0.0.1:{front}/"
         good = self.check(0, public)
+        self.assertNotIn("warning: public_baseurl", good)
         for option in (
             "regsys.homeserver.url",
             "matrix_authentication_service.endpoint",
@@ -246,6 +247,18 @@ class ConnectTests(DelegationCase):
         block = {"enabled": True, "endpoint": f"http://127.0.0.1:{ours}/", "secret": "another"}
         refused = self.check(1, public, matrix_authentication_service=block)
         self.assertIn("matrix_authentication_service.secret must be the same", refused)
+        # A proxy that passes on what is not for the public, too.
+        wide, wide_front = ProxyExamples(self, "synapse-routes.md", ()), free_port()
+        wide.ports = {
+            **examples.ports,
+            "8080": str(wide_front),
+            "^/(_matrix|_synapse/client)/": "^/",
+            "default synapse;": 'default synapse; "~^POST /oauth2/" regsys;',
+        }
+        wide.run_nginx()
+        found = self.check(0, f"http://127.0.0.1:{wide_front}/")
+        for path in ("/_synapse/mas", "/oauth2/introspect"):
+            self.assertIn(f"warning: public_baseurl: {path} can be reached there", found)
         self.regsys.kill()
         waiting = self.check(0, public)
         self.assertIn("no regsys with our secret answers there: start regsys", waiting)

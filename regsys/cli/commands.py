@@ -66,6 +66,8 @@ def check_config(config: Config, arguments: argparse.Namespace) -> int:
     for warning in (*waiting, *checks.without_start(config)):
         print(f"regsys: warning: {warning}", file=sys.stderr)
     found = connect.ask_all(config) if arguments.connect else connect.Found()
+    for warning in found.warnings:
+        print(f"regsys: warning: {warning}", file=sys.stderr)
     for sentence in (*found.problems, *found.not_asked):
         print(f"regsys: {sentence}", file=sys.stderr)
     if found.problems:
