@@ -9,15 +9,18 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.activation import Sockets
-from tests.support.patience import PATIENCE_S
-from tests.support.service_process import ROOT, sqlite, write_config
+from tests.support.patience import PATIENCE_S, until
+from tests.support.proxies import ProxyExamples
+from tests.support.service_process import ROOT, ServiceProcess, sqlite, write_config
 
+SECRET = "a secret of this test's own"
 VERSIONS = "/_matrix/client/versions"
 
 
@@ -52,6 +55,47 @@ class ProcessTests(SynchronousTestCase):
         error = self.assertRaises(AssertionError, self.sockets.serve, self.config(0))
         self.assertIn(f"systemd has bound port {self.sockets.port} of 127.0.0.1", str(error))
         self.assertNotIn("Traceback", str(error))
+
+
+class ProxyTests(SynchronousTestCase):
+    def test_waits(self) -> None:
+        """Without systemd the proxy of docs/synapse.md waits: while regsys is replaced, each
+        question whose a token is gets its answer."""
+        proxy = ProxyExamples(self, "synapse.md", ("8010", "8009"))
+        listener = {
+            "port": int(proxy.ports["8009"]),
+            "bind_addresses": ["127.0.0.1"],
+            "type": "http",
+            "resources": [{"names": ["client"]}],
+        }
+        options = {"listeners": [listener], "regsys": {"introspection_secret": SECRET}}
+        config = write_config(proxy.folder, sqlite(proxy.folder), **options)
+        service = ServiceProcess(self, config)
+        proxy.run_haproxy()
+        is_over, statuses = threading.Event(), []
+
+        def ask() -> None:
+            while not is_over.is_set():
+                place = http.client.HTTPConnection(
+                    "127.0.0.1", int(proxy.ports["8010"]), PATIENCE_S
+                )
+                headers = {"Authorization": f"Bearer {SECRET}"}
+                place.request("POST", "/_regsys/v1/introspect", "token=x", headers)
+                statuses.append(place.getresponse().status)
+                place.close()
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            until(lambda: statuses)
+            service.stop()
+            before = len(statuses)
+            ServiceProcess(self, config)
+            until(lambda: len(statuses) > before + 2)
+        finally:
+            is_over.set()
+            asking.join()
+        self.assertEqual(set(statuses), {200})
 
 
 class UnitTests(SynchronousTestCase):
