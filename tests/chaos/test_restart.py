@@ -24,7 +24,8 @@ CLIENTS = 4
 
 
 class RestartTests(ChaosCase, DelegationCase):
-    processes: ClassVar[int] = 1
+    on_postgres: ClassVar[bool] = True
+    processes = 1
     sockets: Optional[Sockets] = None
 
     def serve(self, config: Path) -> ServiceProcess:
@@ -32,10 +33,19 @@ class RestartTests(ChaosCase, DelegationCase):
             self.sockets = Sockets(self, type(self).port)
         return self.sockets.serve(config, options=("--processes", str(self.processes)))
 
-    def test_nothingFails(self) -> None:
+    def test_oneProcess(self) -> None:
         """Each client logs in, and asks the Synapse with the new token, whose owner that must ask
         regsys for; over and over, through all restarts."""
-        names = [f"user{number}" for number in range(CLIENTS)]
+        self.assertNothingFails("one")
+
+    def test_severalProcesses(self) -> None:
+        self.regsys.stop()
+        self.processes = 2
+        self.regsys = self.start()
+        self.assertNothingFails("several")
+
+    def assertNothingFails(self, prefix: str) -> None:
+        names = [f"{prefix}{number}" for number in range(CLIENTS)]
         for name in names:
             self.registered(name)
         clients = [Client(name, self.port, self.there_port) for name in names]
@@ -71,11 +81,6 @@ class RestartTests(ChaosCase, DelegationCase):
     def there_port(self) -> int:
         assert self.there is not None
         return self.there.port
-
-
-class ProcessesRestartTests(RestartTests):
-    processes: ClassVar[int] = 2
-    on_postgres: ClassVar[bool] = True
 
 
 class Client:
