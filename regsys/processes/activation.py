@@ -20,7 +20,7 @@ class CannotListen(Exception):
     """A listener has no socket, or a socket no listener; the text says which, and what to do."""
 
 
-@attr.define(eq=False)
+@attr.define
 class Inherited:
     """Those that nobody has taken yet, by the names that LISTEN_FDNAMES gives them."""
 
