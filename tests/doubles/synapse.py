@@ -169,8 +169,6 @@ class SynapseDouble(Resource):
                 }
             case "set_displayname":
                 user.display_name = body["displayname"]
-            case "unset_displayname":
-                user.display_name = None
             case "delete_user":
                 user.deactivated, user.erased = True, body["erase"]
                 user.devices.clear()
@@ -184,8 +182,6 @@ class SynapseDouble(Resource):
                 if is_new or shown is not None:
                     user.devices[body["device_id"]] = shown
                 return (201 if is_new else 200), {}
-            case "update_device_display_name":
-                user.devices[body["device_id"]] = body["display_name"]
             case "delete_device":
                 user.devices.pop(body["device_id"], None)
                 return 204, None
