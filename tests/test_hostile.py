@@ -22,6 +22,10 @@ ALICE = {"type": "m.id.user", "user": "alice"}
 AS_TOKEN = urlencode({"access_token": bridges.TOKEN})
 Good = dict[str, tuple[str, dict[str, Any]]]
 
+# Those that the user confirms by a stage.
+CONFIRMED = ("devices", "password", "deactivation")
+# Alice's address.
+MINE = "alice@mail.example"
 # The longest character, in UTF-8.
 GRIN = "\N{GRINNING FACE}"
 # Keys for which null is a wrong type, wherever they are known.
@@ -59,6 +63,13 @@ class HostileCase(bridges.BridgeCase):
         ask = {"email": "a@mail.example", "client_secret": "secret", "send_attempt": 1}
         sid = self.client.post(REQUEST, ask).json["sid"]
         token = ValidationTokens(self.subsystem.process.macaroon_secret).token(sid, 1)
+        own = {"type": "m.login.password", "password": PASSWORD, "identifier": ALICE}
+        as_alice = urlencode({"access_token": user["access_token"]})
+        self.change("INSERT INTO threepids VALUES ('email', ?, '@alice:test.example', 1, 1)", MINE)
+        leaver = self.register("leaver")
+        as_leaver = urlencode({"access_token": leaver["access_token"]})
+        leaves = {**own, "identifier": {**ALICE, "user": "leaver"}}
+        changed = {"new_password": "another horse", "logout_devices": False, "auth": own}
         return {
             "one shot": (REGISTER, {"username": "bob", "auth": DUMMY, **fields}),
             "session": (REGISTER, {"username": "carol", "auth": in_session, **fields}),
@@ -70,6 +81,13 @@ class HostileCase(bridges.BridgeCase):
             "token": (SUBMIT, {"sid": sid, "client_secret": "secret", "token": token}),
             "ghost": (f"{REGISTER}?{AS_TOKEN}", {**ghost, **fields, "display_name": "Alice"}),
             "ghost's login": (f"{V3}/login?{AS_TOKEN}", {**device, **ghost_login}),
+            "reset mail": (f"{V3}/account/password/email/requestToken", {**ask, "email": MINE}),
+            "devices": (f"{V3}/delete_devices?{as_alice}", {"devices": ["PHONE"], "auth": own}),
+            "password": (f"{V3}/account/password?{as_alice}", changed),
+            "deactivation": (
+                f"{V3}/account/deactivate?{as_leaver}",
+                {"erase": True, "auth": leaves},
+            ),
             "refresh": (f"{V3}/refresh", {"refresh_token": user["refresh_token"]}),
         }
 
@@ -122,8 +140,14 @@ class BodyTests(HostileCase):
                 required = REQUIRED | ({"type", "password"} if "login" in path else set())
                 for key in body.keys() & required:
                     yield name, {**body, key: None}
+                # A stage that fails is a 401 with its errcode, so what is in it is left alone.
+                stage = {"auth": body["auth"]} if name in CONFIRMED else {}
+                rest = {key: body[key] for key in body.keys() - stage.keys()}
                 for value in VALUES:
-                    yield from ((name, changed) for changed in _with_each_key(body, value))
+                    for changed in _with_each_key(rest, value):
+                        yield name, {**changed, **stage}
+                    if stage and not isinstance(value, dict):
+                        yield name, {**body, "auth": value}
 
         self.assertAllRefused(good, mutated(), "M_BAD_JSON")
 

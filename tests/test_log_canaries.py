@@ -42,12 +42,15 @@ from tests.support.validations import MAILS, REQUEST, STAGE, SUBMIT
 
 REGISTER = f"{V3}/register"
 WHOAMI = f"{V3}/account/whoami"
+CHANGE = f"{V3}/account/password"
 THREEPIDS = f"{V3}/account/3pid"
 PASSWORD = "password-canary"
 INTROSPECTION = "introspection-canary"
 MAIL_SECRET = "client-canary"
+NEW_PASSWORD = "another-canary"
 SECRETS = {
     "the password": PASSWORD,
+    "a new password": NEW_PASSWORD,
     "the pepper": "pepper-canary",
     "the macaroon secret": "macaroon-canary",
     "the introspection secret": INTROSPECTION,
@@ -220,6 +223,7 @@ class FlowTests(SystemCase):
             self.ask("POST", f"{V3}/refresh", {"refresh_token": refresh_token}),
             self.ask("POST", f"{V3}/refresh", {"refresh_token": f"{refresh_token}x"}),
             *self.changes(access_token),
+            *self.life(access_token),
             self.ask("GET", WHOAMI, token=access_token),
             self.ask("GET", f"{WHOAMI}?access_token={access_token}x"),
             self.ask("POST", introspect, form, token=INTROSPECTION),
@@ -228,6 +232,43 @@ class FlowTests(SystemCase):
             self.ask("BREW", f"{V3}/login"),
             self.ask("POST", f"{V3}/logout", token=access_token),
             self.ask("POST", f"{V3}/logout/all", token=access_token),
+            *self.leaving(),
+        ]
+
+    def life(self, access_token: str) -> list[Answer]:
+        """A new password, a forgotten one, and devices: how a user confirms it, and fails to."""
+        auth = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
+        new = {"new_password": NEW_PASSWORD, "logout_devices": False}
+        mail = {"email": "lost@mail.example", "client_secret": MAIL_SECRET, "send_attempt": 1}
+        creds = {"sid": "lost", "client_secret": MAIL_SECRET}
+        devices = {"devices": ["PHONE", PASSWORD]}
+        wrong = {"password": f"{PASSWORD}x"}
+        return [
+            self.ask("POST", CHANGE, {**new, "auth": {**auth, **wrong}}, token=access_token),
+            self.ask(
+                "POST", CHANGE, {**new, "new_password": "x", "auth": auth}, token=access_token
+            ),
+            self.ask("POST", CHANGE, {**new, "logout_devices": NEW_PASSWORD}, token=access_token),
+            self.ask("POST", CHANGE, {**new, "auth": auth}, token=f"{access_token}x"),
+            self.ask("POST", f"{CHANGE}/email/requestToken", mail),
+            self.ask("POST", CHANGE, {**new, "auth": {"type": STAGE, "threepid_creds": creds}}),
+            self.ask("POST", f"{V3}/delete_devices", devices, token=access_token),
+            self.ask("POST", f"{V3}/delete_devices", {**devices, "auth": auth}, token=access_token),
+            self.ask("DELETE", f"{V3}/devices/{PASSWORD}", {"auth": auth}, token=access_token),
+            self.ask("POST", CHANGE, {**new, "auth": auth}, token=access_token),
+            self.ask("GET", f"{V3}/devices", token=access_token),
+            self.ask("GET", f"{V3}/capabilities", token=access_token),
+        ]
+
+    def leaving(self) -> list[Answer]:
+        """A deactivation, by the new password."""
+        path, user = f"{V3}/account/deactivate", {"type": "m.login.password", "user": "alice"}
+        login = self.ask("POST", f"{V3}/login", {**user, "password": NEW_PASSWORD})
+        token = login.json.get("access_token", "syt_a_lost_one")
+        return [
+            login,
+            self.ask("POST", path, {"auth": {**user, "password": PASSWORD}}, token=token),
+            self.ask("POST", path, {"auth": {**user, "password": NEW_PASSWORD}}, token=token),
         ]
 
     def test_everything(self) -> None:

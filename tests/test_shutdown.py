@@ -138,7 +138,6 @@ class FlushTests(SynchronousTestCase):
         quiet = attr.evolve(config(), listeners=())
         self.service = service.Service(quiet, subsystem, self.reactor, lambda service: None)
         self.service.run()
-        self.reactor.shut_down()
 
     def advance(self, looks: int) -> None:
         self.reactor.pump([service.FLUSH_S] * looks)
@@ -147,16 +146,40 @@ class FlushTests(SynchronousTestCase):
         """A process does not end before its last answers have been sent, and not long after."""
         connection: Any = object()
         self.reactor.addWriter(connection)
+        self.reactor.shut_down()
         self.advance(3)
         self.assertFalse(self.service.ended)
         self.reactor.removeWriter(connection)
         self.advance(1)
         self.assertTrue(self.service.ended)
 
+    def expect(self) -> Any:
+        """A connection whose request has not arrived when the process is to end."""
+        late: Any = object()
+        self.service._connections.admit(late, ())
+        self.reactor.shut_down()
+        self.advance(service.ARRIVALS // 2)
+        self.assertFalse(self.service.ended)
+        return late
+
+    def test_requestArrives(self) -> None:
+        """A request that is just arriving is waited for."""
+        self.service._connections.closed(self.expect())
+        self.advance(3)
+        self.assertTrue(self.service.ended)
+
+    def test_requestNeverArrives(self) -> None:
+        """A connection without a request does not hold up the end for long."""
+        self.expect()
+        self.advance(service.ARRIVALS)
+        self.assertTrue(self.service.ended)
+        self.assertLess(self.reactor.seconds(), service.HURRY_S)
+
     def test_nobodyTakesIt(self) -> None:
         """A client that does not read its answer is waited for until the deadline at most."""
         connection: Any = object()
         self.reactor.addWriter(connection)
+        self.reactor.shut_down()
         self.advance(service.FLUSHES)
         self.assertTrue(self.service.ended)
         self.assertLess(self.reactor.seconds(), service.GRACE_S / 2)

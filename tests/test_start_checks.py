@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import yaml
+from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.cli import checks
 from tests.cli.test_commands import CommandCase
 from tests.support.ports import free_port
 from tests.support.smtp_process import smtp_process
@@ -86,6 +89,19 @@ class StartTests(CheckCase):
         for command in ("serve", "check-config"):
             errors = self.refused(command, templates={"custom_template_directory": "theirs"})
             self.assertIn("the template 'refused.html' cannot be rendered", errors)
+
+
+class SocketTests(SynchronousTestCase):
+    def test_closedFolder(self) -> None:
+        """A folder that regsys cannot write is no place for a socket, unless one is there, which
+        systemd may hand over."""
+        self.patch(checks.os, "access", lambda *arguments: False)
+        path = f"/tmp/regsys-{os.getpid()}.c"
+        self.assertIn("/tmp cannot be written", checks._socket_problem(path) or "")
+        with socket.socket(socket.AF_UNIX) as held:
+            held.bind(path)
+            self.addCleanup(os.unlink, path)
+            self.assertIsNone(checks._socket_problem(path))
 
 
 class CheckTests(CheckCase):

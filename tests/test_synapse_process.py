@@ -59,6 +59,21 @@ class LifeTests:
         self.assertNotEqual(theirs["m.change_password"], changes["m.change_password"])
         self.assertEqual(ours, {**theirs, **changes})
 
+    def test_origin(self: Any) -> None:
+        """The Synapse records the client whose request regsys passes on, and not regsys."""
+        made = self.registered("ivan")
+        token, user_id = made["access_token"], made["user_id"]
+        headers = {"Authorization": f"Bearer {token}", "User-Agent": "a phone"}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        connection.request("GET", f"{V3}/capabilities", headers=headers)
+        self.assertEqual(connection.getresponse().status, 200)
+        connection.close()
+        seen = self.at("GET", f"admin/whois/{quote(user_id)}", token).json["devices"]
+        sessions = [session for device in seen.values() for session in device["sessions"]]
+        agents = {item["user_agent"] for each in sessions for item in each["connections"]}
+        self.assertIn("a phone", agents)
+        self.assertNotIn("regsys", agents)
+
     def test_names(self: Any) -> None:
         """A name that the Synapse has, and we don't, is taken, and nothing of ours stays. A
         registration without a name gets one that the Synapse can have: it refuses numbers. There
@@ -160,13 +175,14 @@ class SQLiteTests(LifeTests, DelegationCase):
         # Those that it has not asked about yet.
         for token in tokens[1:]:
             self.assertAlive(*token)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
-        headers = {"Authorization": f"Bearer {SECRET}"}
-        connection.request("POST", "/oauth2/introspect", f"token={tokens[0][0]}", headers)
-        answer = connection.getresponse()
-        self.assertEqual((answer.status, answer.getheader("Connection")), (200, "close"))
-        self.assertTrue(json.loads(answer.read())["active"])
-        connection.close()
+        asked = ("POST", "/oauth2/introspect", f"token={tokens[0][0]}")
+        for method, path, form in (asked, ("GET", "/.well-known/openid-configuration", None)):
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+            connection.request(method, path, form, {"Authorization": f"Bearer {SECRET}"})
+            answer = connection.getresponse()
+            self.assertEqual((answer.status, answer.getheader("Connection")), (200, "close"))
+            self.assertTrue(json.loads(answer.read()).get("active", True))
+            connection.close()
 
     def test_killedWhileLoggingOut(self) -> None:
         """A token of a device that was logged out is dead there soon, though regsys was killed
@@ -217,6 +233,7 @@ class ConnectTests(DelegationCase):
         examples.run_nginx()
         public = f"http://127.0.0.1:{front}/"
         good = self.check(0, public)
+        self.assertNotIn("warning: public_baseurl", good)
         for option in (
             "regsys.homeserver.url",
             "matrix_authentication_service.endpoint",
@@ -230,6 +247,18 @@ class ConnectTests(DelegationCase):
         block = {"enabled": True, "endpoint": f"http://127.0.0.1:{ours}/", "secret": "another"}
         refused = self.check(1, public, matrix_authentication_service=block)
         self.assertIn("matrix_authentication_service.secret must be the same", refused)
+        # A proxy that passes on what is not for the public, too.
+        wide, wide_front = ProxyExamples(self, "synapse-routes.md", ()), free_port()
+        wide.ports = {
+            **examples.ports,
+            "8080": str(wide_front),
+            "^/(_matrix|_synapse/client)/": "^/",
+            "default synapse;": 'default synapse; "~^POST /oauth2/" regsys;',
+        }
+        wide.run_nginx()
+        found = self.check(0, f"http://127.0.0.1:{wide_front}/")
+        for path in ("/_synapse/mas", "/oauth2/introspect"):
+            self.assertIn(f"warning: public_baseurl: {path} can be reached there", found)
         self.regsys.kill()
         waiting = self.check(0, public)
         self.assertIn("no regsys with our secret answers there: start regsys", waiting)

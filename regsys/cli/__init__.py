@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from importlib import metadata
 from typing import Callable, Optional, Sequence
@@ -25,12 +26,20 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         parser.error("serve: --flow needs --demo, and --demo takes no -c: it brings its own")
     if arguments.command == "serve" and arguments.demo and arguments.processes > 1:
         parser.error("serve: --demo runs in one process")
+    from regsys.processes.activation import CannotListen, Inherited
+
+    try:
+        # Before Twisted's endpoints are imported, which remove the variables.
+        inherited = Inherited.from_environment(os.environ)
+    except CannotListen as error:
+        print(f"regsys: {error}", file=sys.stderr)
+        return 2
     from regsys.cli import commands
-    from regsys.processes.listening import CannotListen
     from regsys.storage.migrations import NewerSchema
     from regsys.wiring.process import CannotStart
 
     try:
+        arguments.inherited = inherited
         # Absent if it was not given, because of SUPPRESS below.
         arguments.config = getattr(arguments, "config", None)
         files = arguments.config or [_demo_config(arguments)]

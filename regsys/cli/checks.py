@@ -55,7 +55,7 @@ def without_start(config: Config) -> list[str]:
             else:
                 warnings.append(
                     f"listeners: port {listener.port} of {address} cannot be bound now"
-                    f" ({refused.strerror}): is it regsys itself that has it?"
+                    f" ({refused.strerror}): is it regsys itself that has it, or its .socket unit?"
                 )
     if found:
         raise ConfigError(found)
@@ -92,12 +92,14 @@ def _socket_problem(path: str) -> Optional[str]:
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         return f"there is no directory {directory} — make it, or name another place"
-    if not os.access(directory, os.W_OK | os.X_OK):
+    # One that is there may be systemd's, who hands it over.
+    is_there = os.path.lexists(path) and stat.S_ISSOCK(os.lstat(path).st_mode)
+    if not is_there and not os.access(directory, os.W_OK | os.X_OK):
         return f"{directory} cannot be written — let the user that regsys runs as write there"
     if len(os.fsencode(path)) > LONGEST_SOCKET:
         return f"longer than {LONGEST_SOCKET} bytes, which no socket's can be — name another place"
     # A socket that is left over is replaced; anything else must not be deleted.
-    if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
+    if os.path.lexists(path) and not is_there:
         return "something is there that is no socket — take it away, or name another place"
     return None
 

@@ -47,7 +47,7 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
     place = f"regsys: accounts are kept in {_place(config)}\n{used_by(config)}"
     text = place if arguments.config else f"{introduction(config)}\n{place}"
     if arguments.processes > 1:
-        return processes.serve(config, arguments.processes, text)
+        return processes.serve(config, arguments.processes, text, arguments.inherited)
     from twisted.internet import reactor
 
     logs.begin(config.log_config, config.server_name)
@@ -55,7 +55,8 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
         text = f"{server.introduction(config, arguments.flow)}\n{place}"
         subsystem = server.subsystem(config, reactor, arguments.flow)
         return serve_process(config, subsystem, reactor, text)
-    return serve_process(config, wiring.of_process(config, reactor), reactor, text)
+    subsystem = wiring.of_process(config, reactor)
+    return serve_process(config, subsystem, reactor, text, arguments.inherited)
 
 
 def check_config(config: Config, arguments: argparse.Namespace) -> int:
@@ -65,6 +66,8 @@ def check_config(config: Config, arguments: argparse.Namespace) -> int:
     for warning in (*waiting, *checks.without_start(config)):
         print(f"regsys: warning: {warning}", file=sys.stderr)
     found = connect.ask_all(config) if arguments.connect else connect.Found()
+    for warning in found.warnings:
+        print(f"regsys: warning: {warning}", file=sys.stderr)
     for sentence in (*found.problems, *found.not_asked):
         print(f"regsys: {sentence}", file=sys.stderr)
     if found.problems:

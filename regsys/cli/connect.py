@@ -5,13 +5,10 @@ Nothing is changed anywhere: no table is created, no mail or message sent.
 
 from __future__ import annotations
 
-import os
 import smtplib
 import socket
-import sqlite3
 import ssl
-from typing import Any, Callable
-from urllib.parse import quote
+from typing import Any, Callable, Optional, Sequence
 
 import attr
 from twisted.internet import task
@@ -19,12 +16,11 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from regsys.cli import connect_delegation
+from regsys.cli import connect_database, connect_delegation
 from regsys.cli.peers import DEADLINE_S, NotAsked, Peer, Unreachable, without_secrets
 from regsys.config import (
     CaptchaConfig,
     Config,
-    DatabaseConfig,
     EmailConfig,
     HomeserverConfig,
     RedisConfig,
@@ -33,15 +29,16 @@ from regsys.errors import Unavailable
 from regsys.model.buckets import Bucket
 from regsys.outbound import redis
 from regsys.outbound.http import HTTPClient, NoAnswer
-from regsys.wiring.process import CannotStart, connect
+from regsys.wiring.process import CannotStart
 
 
 @attr.frozen
 class Found:
-    """``reached``: the peers that can be used; ``problems`` and ``not_asked``: a sentence for each
-    that cannot, and for each of which nothing can be told now."""
+    """``reached``: the peers that can be used, with ``warnings``; ``problems`` and ``not_asked``: a
+    sentence for each that cannot, and for each of which nothing can be told now."""
 
     reached: list[str] = attr.field(factory=list)
+    warnings: list[str] = attr.field(factory=list)
     problems: list[str] = attr.field(factory=list)
     not_asked: list[str] = attr.field(factory=list)
 
@@ -61,6 +58,7 @@ def ask_all(config: Config) -> Found:
         for peer, (is_there, result) in zip(peers, answers, strict=True):
             if is_there:
                 found.reached.append(f"{peer.option} ({peer.place})")
+                found.warnings.extend(f"{peer.option}: {sentence}" for sentence in result or ())
                 continue
             is_open = isinstance(result.value, NotAsked)
             sentences = found.not_asked if is_open else found.problems
@@ -77,8 +75,8 @@ def ask_all(config: Config) -> Found:
     return found
 
 
-async def _asked(peer: Peer) -> None:
-    await peer.ask()
+async def _asked(peer: Peer) -> Optional[Sequence[str]]:
+    return await peer.ask()
 
 
 def _reason(failure: Failure) -> str:
@@ -90,8 +88,9 @@ def _reason(failure: Failure) -> str:
 
 def _peers(config: Config, reactor: Any) -> list[Peer]:
     http = attr.evolve(HTTPClient.on(reactor, config.proxies), deadline_s=DEADLINE_S)
-    database, email = config.database, config.email
-    peers = [Peer("database", _where(database), lambda: _in_thread(_ask_database, database))]
+    email = config.email
+    place = connect_database.where(config.database)
+    peers = [Peer("database", place, lambda: _in_thread(connect_database.ask, config))]
     if email is not None:
         place = f"{email.host} port {email.port}"
         peers.append(Peer("email.smtp_host", place, lambda: _in_thread(_ask_smtp, email)))
@@ -115,38 +114,10 @@ def _peers(config: Config, reactor: Any) -> list[Peer]:
     return peers
 
 
-async def _in_thread(ask: Callable[[Any], None], section: Any) -> None:
-    await deferToThread(ask, section)
-
-
-def _where(config: DatabaseConfig) -> str:
-    if config.engine == "sqlite":
-        return str(config.path)
-    host = config.args.get("host") or "this machine"
-    return f"PostgreSQL at {host}, schema {config.schema}"
-
-
-def _ask_database(config: DatabaseConfig) -> None:
-    if config.engine == "postgres":
-        args = {"connect_timeout": int(DEADLINE_S), **config.args}
-        connect(attr.evolve(config, args=args)).close()
-        return
-    path = config.path or ""
-    directory = os.path.dirname(path) or "."
-    if not os.path.isdir(directory) or not os.access(directory, os.W_OK | os.X_OK):
-        raise Unreachable(f"{directory} is not there, or cannot be written")
-    if not os.path.exists(path):
-        return  # the start makes it
-    if not os.access(path, os.R_OK | os.W_OK):
-        raise Unreachable("the file cannot be written")
-    try:
-        connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)
-        try:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise Unreachable(str(error)) from None
+async def _in_thread(
+    ask: Callable[[Any], Optional[Sequence[str]]], section: Any
+) -> Optional[Sequence[str]]:
+    return await deferToThread(ask, section)
 
 
 def _ask_smtp(config: EmailConfig) -> None:

@@ -23,6 +23,8 @@ V3 = "/_matrix/client/v3"
 VERSIONS = "/_matrix/client/versions"
 # Of the admin API; anybody is told this.
 ADMIN = "/_synapse/admin/v1/server_version"
+INTROSPECT = "/oauth2/introspect"
+MAS = "/_synapse/mas/is_localpart_available?localpart=regsys"
 # GET paths of regsys's with the statuses of its answers, none of which a Synapse gives there.
 OURS: Mapping[str, Sequence[int]] = {
     f"{V3}/login": (200,),
@@ -117,7 +119,7 @@ async def _ask_back(config: DelegationConfig, http: HTTPClient) -> None:
 async def _runs(config: DelegationConfig, http: HTTPClient) -> bool:
     if config.endpoint is None:
         return False
-    url = f"{config.endpoint.rstrip('/')}/oauth2/introspect"
+    url = f"{config.endpoint.rstrip('/')}{INTROSPECT}"
     headers = {"Authorization": f"Bearer {config.secret.reveal()}"}
     try:
         answer = await http.post_form(url, {"token": "regsys-check"}, headers)
@@ -126,8 +128,9 @@ async def _runs(config: DelegationConfig, http: HTTPClient) -> bool:
     return answer.status == 200
 
 
-async def _ask_routes(public: str, homeserver: str, http: HTTPClient) -> None:
-    """Whether each process answers what is its own, where clients ask."""
+async def _ask_routes(public: str, homeserver: str, http: HTTPClient) -> Sequence[str]:
+    """Whether each process answers what is its own, where clients ask; warnings of what should not
+    be reached there."""
     answers = {path: await http.get(f"{public}{path}", {}) for path in OURS}
     versions, sync = f"{public}{VERSIONS}", f"{public}{V3}/sync"
     theirs = {VERSIONS: await http.get(versions, {}), f"{V3}/sync": await http.get(sync, {})}
@@ -140,7 +143,7 @@ async def _ask_routes(public: str, homeserver: str, http: HTTPClient) -> None:
             found = ", ".join(f"{path} ({answer.status})" for path, answer in wrong.items())
             lacks.append(f"somebody else than {who} answers {found}")
     if not lacks:
-        return
+        return await _open_doors(public, homeserver, http)
     if not theirs and all(answer.status in NOBODY for answer in answers.values()):
         raise NotAsked(
             "regsys does not answer behind it: start regsys, and ask again; if it runs, have the"
@@ -149,6 +152,23 @@ async def _ask_routes(public: str, homeserver: str, http: HTTPClient) -> None:
     raise Unreachable(
         f"{'; '.join(lacks)}: have the proxy send each path to its process (docs/synapse-routes.md)"
     )
+
+
+async def _open_doors(public: str, homeserver: str, http: HTTPClient) -> Sequence[str]:
+    """What the two processes ask each other, and only the secret protects where clients reach it.
+    Each is known by how it refuses whoever does not have that."""
+    there = await http.get(f"{homeserver}{MAS}", {})
+    here = await http.get(f"{public}{MAS}", {})
+    found = []
+    if here.status == there.status and errcode(here) == errcode(there) != "M_UNRECOGNIZED":
+        found.append("/_synapse/mas")
+    if errcode(await http.post_form(f"{public}{INTROSPECT}", {})) == "M_MISSING_TOKEN":
+        found.append(INTROSPECT)
+    return [
+        f"{path} can be reached there, and is not for the public: have the proxy answer it with a"
+        " 404 (docs/synapse-routes.md)"
+        for path in found
+    ]
 
 
 def _wrong(answers: Mapping[str, Answer]) -> Mapping[str, Answer]:

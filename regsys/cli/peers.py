@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable, Optional
+from typing import Awaitable, Callable, Optional, Sequence
 from urllib.parse import urlsplit
 
 import attr
@@ -21,11 +21,12 @@ class NotAsked(Exception):
 
 @attr.frozen
 class Peer:
-    """``option``: the one that names it; ``ask`` raises Unreachable, NotAsked or NoAnswer."""
+    """``option``: the one that names it. ``ask`` raises Unreachable, NotAsked or NoAnswer, and may
+    return warnings about a peer that can be used, a sentence each."""
 
     option: str
     place: str
-    ask: Callable[[], Awaitable[None]]
+    ask: Callable[[], Awaitable[Optional[Sequence[str]]]]
 
 
 def without_secrets(url: str) -> str:

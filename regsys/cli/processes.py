@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 from functools import partial
-from typing import Any, Sequence
+from typing import Any, Optional, Sequence
 
 import attr
 from twisted.internet.interfaces import IReadDescriptor
@@ -21,6 +21,7 @@ from zope.interface import implementer
 from regsys import logs
 from regsys.config import Config, ConfigError
 from regsys.processes import listening, pid_file
+from regsys.processes.activation import Inherited
 from regsys.processes.listening import Bound, Shares
 from regsys.processes.prefork import Place, Prefork
 from regsys.processes.service import Service
@@ -30,14 +31,16 @@ from regsys.wiring.siblings import Siblings
 log = Logger()
 
 
-def serve(config: Config, count: int, introduction: str) -> int:
+def serve(
+    config: Config, count: int, introduction: str, inherited: Optional[Inherited] = None
+) -> int:
     """Serve in ``count`` processes until a signal; returns the exit status. What is said once they
     all serve is the same as that of one process."""
     _check_log(config)
     tell = lambda text: print(f"regsys: {text}", file=sys.stderr, flush=True)  # noqa: E731
     shared = _Shared(
         siblings=Siblings.prepared(config, count, tell),
-        bound=listening.bind(config.listeners),
+        bound=listening.bind(config.listeners, inherited),
         shares=Shares(count),
     )
     parent = Prefork(

@@ -8,7 +8,7 @@ from twisted.python import usage
 from regsys import wiring
 from regsys.cli import checks, report
 from regsys.config import ConfigError, load
-from regsys.processes.listening import CannotListen
+from regsys.processes.activation import CannotListen
 from regsys.processes.service import Service
 from regsys.storage.migrations import NewerSchema
 from regsys.wiring.process import CannotStart

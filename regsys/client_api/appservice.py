@@ -23,7 +23,7 @@ from regsys.errors import (
     UserNotFound,
 )
 from regsys.interfaces import IAccountStore, IAppservices, IBlocking, IUserLookup
-from regsys.model import Appservice, Created, Requester, Secret, Threepid, UserID
+from regsys.model import Appservice, Client, Created, Requester, Secret, Threepid, UserID
 from regsys.model.devices import LoggedIn
 from regsys.storage.devices import DeviceStore
 
@@ -56,19 +56,23 @@ class AppserviceRequests:
     devices: Optional[DeviceStore]
     blocking: IBlocking
     may_set_password: bool
-    homeserver_registers: Optional[Callable[[Mapping[str, Any], Secret], Awaitable[UserID]]] = None
+    homeserver_registers: Optional[
+        Callable[[Mapping[str, Any], Secret, Client], Awaitable[UserID]]
+    ] = None
 
     def types(self) -> tuple[str, ...]:
         """The login types on offer; none if no service may log its users in."""
         offered = any(service.may_log_in for service in self.services.services)
         return (APPLICATION_SERVICE,) if offered else ()
 
-    async def register(self, body: Mapping[str, Any], as_token: Optional[Secret]) -> Created:
+    async def register(
+        self, body: Mapping[str, Any], as_token: Optional[Secret], client: Client
+    ) -> Created:
         """Create the account; the name is not lower-cased (B16.7)."""
         if self.homeserver_registers is not None:
             if as_token is None:
                 raise MissingToken()
-            return Created(user_id=await self.homeserver_registers(body, as_token))
+            return Created(user_id=await self.homeserver_registers(body, as_token, client))
         device = parse_login_request(body)
         password = display_name = None
         threepids: Sequence[Threepid] = ()

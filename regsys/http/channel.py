@@ -134,6 +134,7 @@ class Channel(http.HTTPChannel):
         # A request that arrived in one piece is past both states by now.
         if self._state is not before and self._state in _TIMEOUTS_S:
             self.setTimeout(_TIMEOUTS_S[self._state])
+            self.connections.mark_arriving(self)
         if self.paused:
             self._pause_if_enough_waits()
 

@@ -64,6 +64,7 @@ class Connections:
     _by_key: dict[str, _Group] = attr.field(init=False, factory=dict)
     _groups: dict[Connection, Sequence[_Group]] = attr.field(init=False, factory=dict)
     _logged_s: Optional[float] = attr.field(init=False, default=None)
+    _expecting: set[Connection] = attr.field(init=False, factory=set)
     # The process is stopping: each connection is closed after its current answer.
     is_closing: bool = attr.field(init=False, default=False)
 
@@ -81,6 +82,12 @@ class Connections:
     @property
     def count(self) -> int:
         return self._all.count
+
+    @property
+    def expected(self) -> int:
+        """How many requests are on their way: of connections that have had none yet, or of which a
+        part has arrived."""
+        return len(self._expecting)
 
     def admit(self, connection: Connection, keys: tuple[str, ...]) -> bool:
         """Count a new connection; False if there is no place, and it must be closed.
@@ -100,8 +107,14 @@ class Connections:
         for group in groups:
             group.count += 1
         self._groups[connection] = groups
+        self._expecting.add(connection)
         self.mark_idle(connection)
         return True
+
+    def mark_arriving(self, connection: Connection) -> None:
+        """A part of a request has arrived."""
+        if connection in self._groups:
+            self._expecting.add(connection)
 
     def mark_idle(self, connection: Connection) -> None:
         """The connection now waits for its client: for a request, or the rest of one."""
@@ -110,11 +123,13 @@ class Connections:
 
     def mark_busy(self, connection: Connection) -> None:
         """The client now waits for us."""
+        self._expecting.discard(connection)
         for group in self._groups.get(connection, ()):
             group.idle.pop(connection, None)
 
     def closed(self, connection: Connection) -> None:
         """The connection has ended; one that is not counted is ignored."""
+        self._expecting.discard(connection)
         for group in self._groups.pop(connection, ()):
             group.idle.pop(connection, None)
             group.count -= 1

@@ -1,5 +1,5 @@
-"""What a Synapse offers the auth service that its accounts are left to: the twelve calls under
-``/_synapse/mas/``, with the secret that both have (contract B17).
+"""What a Synapse offers the auth service that its accounts are left to: the calls under
+``/_synapse/mas/`` that we use, with the secret that both have (contract B17).
 
 What each answers was measured: docs/synapse.md has the table, and the tests of
 ``tests/outbound/test_synapse.py`` run against a Synapse and against the double.
@@ -7,6 +7,8 @@ What each answers was measured: docs/synapse.md has the table, and the tests of
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 from typing import Any, Mapping, Optional, Sequence
 from urllib.parse import urlencode
 
@@ -25,7 +27,7 @@ from regsys.errors import (
     UnknownToken,
     UsernameReserved,
 )
-from regsys.model import Secret, UserID
+from regsys.model import Client, Secret, UserID
 from regsys.outbound.http import Answer, HTTPClient, KeptConnections, NoAnswer
 
 # One call. A client waits for several, and must have its answer within ten seconds.
@@ -106,28 +108,24 @@ class Synapse:
         answer = await self._post("set_displayname", user_id, {"displayname": name})
         self._check("set_displayname", answer, 200)
 
-    async def unset_displayname(self, user_id: UserID) -> None:
-        self._check("unset_displayname", await self._post("unset_displayname", user_id), 200)
-
     async def delete_user(self, user_id: UserID, erase: bool) -> None:
         """Deactivate the user. Idempotent; a user whom it does not know is no error."""
         answer = await self._post("delete_user", user_id, {"erase": erase})
         if not is_unknown(answer):
             self._check("delete_user", answer, 200)
 
-    async def reactivate_user(self, user_id: UserID) -> None:
-        self._check("reactivate_user", await self._post("reactivate_user", user_id), 200)
-
     async def allow_cross_signing_reset(self, user_id: UserID) -> None:
         """For ten minutes the user may replace their cross-signing keys."""
         answer = await self._post("allow_cross_signing_reset", user_id)
         self._check("allow_cross_signing_reset", answer, 200)
 
-    async def register_ghost(self, body: Mapping[str, Any], as_token: Secret) -> UserID:
+    async def register_ghost(
+        self, body: Mapping[str, Any], as_token: Secret, client: Client
+    ) -> UserID:
         """Pass on an application service's POST /register, which only the homeserver can do: its
         auth service makes no users in exclusive namespaces. HomeserverRefusal."""
         path = "/_matrix/client/v3/register"
-        answer = await self.ask("POST", path, as_token.reveal(), body)
+        answer = await self.ask("POST", path, as_token.reveal(), body, client)
         found = self.json_object("register", answer)
         if answer.status == 200:
             try:
@@ -139,10 +137,11 @@ class Synapse:
             raise self.refused("register", answer)
         raise HomeserverRefusal(answer.status, code, self._loggable(text))
 
-    async def capabilities(self, token: Secret) -> Mapping[str, Any]:
+    async def capabilities(self, token: Secret, client: Client) -> Mapping[str, Any]:
         """What it tells the user of this token that clients can do there. UnknownToken, which it
         may say of a token for two minutes after it was told so."""
-        answer = await self.ask("GET", "/_matrix/client/v3/capabilities", token.reveal())
+        path = "/_matrix/client/v3/capabilities"
+        answer = await self.ask("GET", path, token.reveal(), None, client)
         if errcode(answer) == "M_UNKNOWN_TOKEN":
             raise UnknownToken()
         self._check("capabilities", answer, 200)
@@ -166,24 +165,12 @@ class Synapse:
         self._check("upsert_device", answer, 200, 201)
         return True
 
-    async def update_device_display_name(
-        self, user_id: UserID, device_id: str, display_name: str
-    ) -> None:
-        body = {"device_id": device_id, "display_name": display_name}
-        answer = await self._post("update_device_display_name", user_id, body)
-        self._check("update_device_display_name", answer, 200)
-
     async def delete_device(self, user_id: UserID, device_id: str) -> None:
         """From now on no token of this device is valid there, whatever answer it has cached. A
         device or user whom it does not know is no error."""
         answer = await self._post("delete_device", user_id, {"device_id": device_id})
         if not is_unknown(answer):
             self._check("delete_device", answer, 204)
-
-    async def sync_devices(self, user_id: UserID, device_ids: Sequence[str]) -> None:
-        """Make those that it lacks, and delete all others."""
-        answer = await self._post("sync_devices", user_id, {"devices": list(device_ids)})
-        self._check("sync_devices", answer, 200)
 
     # --- Requests --------------------------------------------------------------------------
 
@@ -202,11 +189,18 @@ class Synapse:
         return self.config.secret.reveal()
 
     async def ask(
-        self, method: str, path: str, token: str, body: Optional[Mapping[str, Any]] = None
+        self,
+        method: str,
+        path: str,
+        token: str,
+        body: Optional[Mapping[str, Any]] = None,
+        client: Optional[Client] = None,
     ) -> Answer:
-        """Its answer to one request, of whatever status."""
+        """Its answer to one request, of whatever status. ``client``: whose request it is that this
+        passes on; None for one of regsys's own."""
         seconds = deadlines.seconds_for(ASK_S, self.http.clock.seconds())
-        sending = self._send(method, path, token, body)
+        headers = {"Authorization": f"Bearer {token}", **_of_client(client)}
+        sending = self._send(method, path, headers, body)
         asking: Deferred[Answer] = Deferred.fromCoroutine(sending)
         try:
             return await asking.addTimeout(seconds, self.http.clock, _too_slow)
@@ -214,19 +208,19 @@ class Synapse:
             raise self.unavailable(_name(path), str(reason)) from None
 
     async def _send(
-        self, method: str, path: str, token: str, body: Optional[Mapping[str, Any]]
+        self, method: str, path: str, headers: Mapping[str, str], body: Optional[Mapping[str, Any]]
     ) -> Answer:
         try:
-            return await self._send_once(method, path, token, body)
+            return await self._send_once(method, path, headers, body)
         except NoAnswer:
             if not self.keeps_connections:
                 raise
-            return await self._send_once(method, path, token, body)
+            return await self._send_once(method, path, headers, body)
 
     async def _send_once(
-        self, method: str, path: str, token: str, body: Optional[Mapping[str, Any]]
+        self, method: str, path: str, headers: Mapping[str, str], body: Optional[Mapping[str, Any]]
     ) -> Answer:
-        url, headers = f"{self.config.url}{path}", {"Authorization": f"Bearer {token}"}
+        url = f"{self.config.url}{path}"
         if body is None:
             return await self.http.get(url, {}, headers)
         return await self.http.send_json(method, url, body, headers)
@@ -288,9 +282,8 @@ class Synapse:
 
 
 _CALLS = frozenset(
-    "query_user provision_user is_localpart_available delete_user reactivate_user upsert_device"
-    " update_device_display_name delete_device sync_devices set_displayname unset_displayname"
-    " allow_cross_signing_reset".split()
+    "query_user provision_user is_localpart_available delete_user upsert_device delete_device"
+    " set_displayname allow_cross_signing_reset".split()
 )
 
 
@@ -312,6 +305,19 @@ def is_unknown(answer: Answer) -> bool:
     """Whether it says that there is no such user. Any other 404 is of something that does not serve
     this request: another server, or a process of the homeserver's that is not its main one."""
     return answer.status == 404 and errcode(answer) == "M_NOT_FOUND"
+
+
+def _of_client(client: Optional[Client]) -> Mapping[str, str]:
+    """Headers by which the homeserver counts and records the client, and not us. The address is the
+    one that we have found out, never what the client has sent in this header."""
+    if client is None:
+        return {}
+    found = {}
+    with contextlib.suppress(ValueError):  # a Unix socket's has no address
+        found["X-Forwarded-For"] = str(ipaddress.ip_address(client.address))
+    if client.user_agent:
+        found["User-Agent"] = client.user_agent.encode("ascii", "replace").decode()
+    return found
 
 
 def _name(path: str) -> str:

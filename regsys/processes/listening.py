@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from regsys.config import ALL_ADDRESSES, Listener, TLSFiles
+from regsys.processes.activation import CannotListen, Inherited
 
 # Connections that may wait to be accepted: while a process starts, or is replaced.
 BACKLOG = 512
@@ -32,17 +33,15 @@ NO_DESCRIPTOR_S = 1.0
 log = Logger()
 
 
-class CannotListen(Exception):
-    """A listener cannot bind its address; the text says which."""
-
-
 @attr.frozen(kw_only=True)
 class Bound:
-    """A socket of a listener. ``file`` identifies the file of a Unix socket; None for a port."""
+    """A socket of a listener. ``file`` identifies the file of a Unix socket that is ours to remove.
+    ``lasts``: another program has bound it, and keeps it when this one ends."""
 
     listener: Listener
     socket: socket.socket
     file: Optional[tuple[int, int]] = None
+    lasts: bool = False
 
     @property
     def address(self) -> str:
@@ -66,7 +65,7 @@ class Bound:
         if self.listener.tls:
             assert tls is not None
             factory = TLSMemoryBIOFactory(tls_context(tls), False, factory)
-        return Port(self.socket, factory, reactor, goes_first)
+        return Port(self.socket, factory, reactor, goes_first, self.lasts)
 
     def close(self) -> None:
         self.socket.close()
@@ -86,7 +85,7 @@ class Port(FileDescriptor):
     One at a time, and one that another process should take only if that does not: Twisted's own
     ports take all that wait, and the first process to wake would keep them, since proxies keep
     connections open. Nor does closing this one concern the others: no file is removed, and the
-    socket is not shut down.
+    socket is not shut down. ``lasts``: those that wait at the end are the next process's.
     """
 
     reactor: Any
@@ -97,9 +96,11 @@ class Port(FileDescriptor):
         factory: Any,
         reactor: Any,
         goes_first: Callable[[], bool] = lambda: True,
+        lasts: bool = False,
     ) -> None:
         super().__init__(reactor)
         self._listening, self._factory, self._goes_first = listening, factory, goes_first
+        self._lasts = lasts
         factory.doStart()
         self.startReading()
 
@@ -138,8 +139,9 @@ class Port(FileDescriptor):
         self.reactor.callLater(seconds, resume)
 
     def stopListening(self) -> None:
-        """Take those that wait, whose clients may have sent their requests, and no more."""
-        for _ in range(BACKLOG):
+        """Take those that wait, whose clients may have sent their requests, and no more. If the
+        socket lasts, they are not lost, and the next process has more time for them."""
+        for _ in range(0 if self._lasts else BACKLOG):
             if not self._accept():
                 break
         self.stopReading()
@@ -160,13 +162,17 @@ class Shares:
         return connections <= min(self._counts)
 
 
-def bind(listeners: Iterable[Listener]) -> Sequence[Bound]:
-    """Bind all of them. Raises CannotListen; then none is bound."""
+def bind(listeners: Iterable[Listener], inherited: Optional[Inherited] = None) -> Sequence[Bound]:
+    """Bind all of them, but for those that were ``inherited``. Raises CannotListen, also if one of
+    these is no listener's; then none is bound."""
     bound: list[Bound] = []
+    given = inherited or Inherited()
     try:
         for listener in listeners:
-            bound += _bind(listener)
+            bound += _bind(listener, given)
+        given.check_all_taken()
     except CannotListen:
+        given.close()
         for item in bound:
             item.close()
             item.remove_file()
@@ -179,14 +185,20 @@ def addresses(bound: Iterable[Bound]) -> Sequence[str]:
     return list(dict.fromkeys(item.address for item in bound))
 
 
-def _bind(listener: Listener) -> Sequence[Bound]:
+def _bind(listener: Listener, given: Inherited) -> Sequence[Bound]:
     if listener.path is not None:
+        found = given.take(socket.AF_UNIX, listener.path)
+        if found is not None:
+            return [Bound(listener=listener, socket=found, lasts=True)]
         return [_bind_unix(listener, listener.path)]
     bound: list[Bound] = []
     refused: Optional[OSError] = None
     for address in listener.bind_addresses:
         try:
-            bound.append(Bound(listener=listener, socket=_listen_at(address, listener.port or 0)))
+            family, place = _resolved(address, listener.port or 0)
+            found = given.take(family, place)
+            made = found or _listen_at(family, place)
+            bound.append(Bound(listener=listener, socket=made, lasts=found is not None))
         except OSError as error:
             refused = error
             if address not in ALL_ADDRESSES:
@@ -200,14 +212,18 @@ def _bind(listener: Listener) -> Sequence[Bound]:
     return bound
 
 
-def _listen_at(address: str, port: int) -> socket.socket:
+def _resolved(address: str, port: int) -> tuple[int, Any]:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     places = socket.getaddrinfo(address, port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return family, places[0][4]
+
+
+def _listen_at(family: int, place: Any) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setblocking(False)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(places[0][4])
+        made.bind(place)
         made.listen(BACKLOG)
     except OSError:
         made.close()

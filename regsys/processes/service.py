@@ -28,6 +28,7 @@ from regsys.http.connections import (
     most_connections,
 )
 from regsys.processes import listening, pid_file
+from regsys.processes.activation import Inherited
 from regsys.processes.listening import Bound, Port
 from regsys.web.operations import exposition
 from regsys.wiring.subsystem import Subsystem
@@ -45,6 +46,9 @@ HURRY_S = 6.0
 # that do not read theirs are given up.
 FLUSH_S = 0.05
 FLUSHES = 20
+# How often it is checked before that whether a request still arrives, on a connection that has been
+# accepted for it: two seconds. The client would take its end for a failure.
+ARRIVALS = 40
 # Endpoints that a listener has only if it names them.
 NOT_FOR_CLIENTS = frozenset({"health", "metrics", "replication"})
 
@@ -55,8 +59,9 @@ class Service(service.Service):
 
     ``ready`` is called once it serves. ``ended``: it has stopped, and all calls and threads have
     ended. ``bound``: the sockets of the listeners, if another process has bound them, and removes
-    their files; if None, this one does. ``goes_first``: of several processes that share them,
-    whether this one, which has so many connections, should take the next.
+    their files; if None, this one does, but for those that it has ``inherited``. ``goes_first``:
+    of several processes that share them, whether this one, which has so many connections, should
+    take the next.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Service(service.Service):
         ready: Callable[[Service], None],
         bound: Optional[Sequence[Bound]] = None,
         goes_first: Callable[[int], bool] = lambda connections: True,
+        inherited: Optional[Inherited] = None,
     ) -> None:
         self._config = config
         self._ready = ready
@@ -77,7 +83,7 @@ class Service(service.Service):
         )
         self._reactor = reactor
         self._connections = Connections.within(MOST_CONNECTIONS, reactor.seconds)
-        self._bound, self._goes_first = bound, goes_first
+        self._bound, self._goes_first, self._inherited = bound, goes_first, inherited
         # The sockets that this process has bound itself.
         self._own: Sequence[Bound] = ()
         self._addresses: Sequence[str] = ()
@@ -94,7 +100,7 @@ class Service(service.Service):
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
         self._connections = connections(self._config.limits, self._reactor)
         if self._bound is None:
-            self._bound = self._own = listening.bind(self._config.listeners)
+            self._bound = self._own = listening.bind(self._config.listeners, self._inherited)
         self._addresses = listening.addresses(self._bound)
         sites = {listener: self._site(listener) for listener in self._config.listeners}
         for item in self._bound:
@@ -185,6 +191,10 @@ class Service(service.Service):
         self._subsystem.hurry()
 
     async def _end(self) -> None:
+        for _ in range(ARRIVALS):
+            if not self._connections.expected:
+                break
+            await deferLater(self._reactor, FLUSH_S)
         await self._subsystem.stop()
         # Counted in turns of the reactor, not by time alone: on a slow machine one turn is long.
         for _ in range(FLUSHES):
@@ -258,7 +268,13 @@ def raise_descriptor_limit() -> int:
     return MOST_CONNECTIONS * 2 if soft == resource.RLIM_INFINITY else soft
 
 
-def serve(config: Config, subsystem: Subsystem, reactor: Any, introduction: str) -> int:
+def serve(
+    config: Config,
+    subsystem: Subsystem,
+    reactor: Any,
+    introduction: str,
+    inherited: Optional[Inherited] = None,
+) -> int:
     """Serve. Once ready, print the introduction to standard error, and one line that says so to
     standard output."""
 
@@ -266,7 +282,7 @@ def serve(config: Config, subsystem: Subsystem, reactor: Any, introduction: str)
         print(introduction, file=sys.stderr, flush=True)
         print(f"regsys is ready: {' '.join(service.addresses())}", flush=True)
 
-    serving = Service(config, subsystem, reactor, ready)
+    serving = Service(config, subsystem, reactor, ready, inherited=inherited)
     status = serving.run()
     if not serving.ended:
         # Flush buffered log lines. The interpreter's own exit would do so, but it would also wait

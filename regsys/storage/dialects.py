@@ -186,6 +186,10 @@ _KEEPALIVES = {
 _UNACKNOWLEDGED_MS = 3000
 # The first libpq version with tcp_user_timeout.
 _LIBPQ_12 = 120000
+_THEIRS_ALONE = (
+    "SELECT to_regclass(%s) IS NULL AND EXISTS (SELECT 1 FROM pg_catalog.pg_tables"
+    " WHERE schemaname = 'public' AND tablename = 'users' AND tableowner = current_user)"
+)
 
 
 @attr.frozen
@@ -241,15 +245,32 @@ class PostgreSQL:
 
     def problem(self, connection: Any) -> Optional[str]:
         """Why this database cannot be used; None if it can."""
-        encoding = connection.info.parameter_status("server_encoding")
-        if encoding == "UTF8":
-            return None
-        name = connection.info.dbname
-        return (
-            f"the PostgreSQL database {name!r} has the encoding {encoding}, it must have UTF8: make"
-            " another one (CREATE DATABASE … ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE"
-            " template0), and name it in database.args, or for us alone in regsys.database"
-        )
+        encoding, name = connection.info.parameter_status("server_encoding"), connection.info.dbname
+        if encoding != "UTF8":
+            return (
+                f"the PostgreSQL database {name!r} has the encoding {encoding}, it must have UTF8:"
+                " make another one (CREATE DATABASE … ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+                " TEMPLATE template0), and name it in database.args, or for us alone in"
+                " regsys.database"
+            )
+        if self._is_found_by_name(connection.info.user) and self._would_hide(connection):
+            return (
+                f"the role {self.schema!r} has a table of users in the database {name!r}, and would"
+                " find ours in its place, since PostgreSQL looks first in the schema of the role's"
+                " name: write another name as regsys.database_schema"
+            )
+        return None
+
+    def _is_found_by_name(self, role: str) -> bool:
+        """Whether PostgreSQL looks first in our schema for this role's tables, unless a homeserver
+        with the same arguments says where it should."""
+        return role == self.schema and "search_path" not in self._options
+
+    def _would_hide(self, connection: Any) -> bool:
+        """Whether this role owns a homeserver's tables, and ours are not there yet."""
+        with connection.cursor() as cursor:
+            cursor.execute(_THEIRS_ALONE, (f"{self.quoted_schema}.users",))
+            return bool(cursor.fetchone()[0])
 
     def explain(self, error: Exception) -> str:
         """An error in words for the operator."""

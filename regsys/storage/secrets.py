@@ -22,14 +22,28 @@ def is_as_before(txn: Transaction, name: str, secret: str) -> bool:
     """Whether the process that was last started over this database had this secret, too; the next
     one will be compared with this one. True for the first. One wrong secret of 256 is not
     noticed."""
-    row = f"fingerprint of {name}"
+    row = _row(name)
     known = get_or_keep(txn, row, _fingerprint(secret, secrets.token_hex(16)))
-    salt, _, _ = known.partition(":")
-    if hmac.compare_digest(_fingerprint(secret, salt), known):
+    if _fits(secret, known):
         return True
     new = _fingerprint(secret, secrets.token_hex(16))
     txn.run("UPDATE secrets SET value = ? WHERE name = ?", (new, row))
     return False
+
+
+def would_be_as_before(txn: Transaction, name: str, secret: str) -> bool:
+    """What ``is_as_before`` would say; nothing is written."""
+    row = txn.one("SELECT value FROM secrets WHERE name = ?", (_row(name),))
+    return row is None or _fits(secret, str(row[0]))
+
+
+def _row(name: str) -> str:
+    return f"fingerprint of {name}"
+
+
+def _fits(secret: str, known: str) -> bool:
+    salt, _, _ = known.partition(":")
+    return hmac.compare_digest(_fingerprint(secret, salt), known)
 
 
 def _fingerprint(secret: str, salt: str) -> str:

@@ -9,7 +9,7 @@ from regsys.errors import PasswordChangeDisabled
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
 from regsys.metrics import Metrics
-from regsys.model import Secret, UserID
+from regsys.model import Client, Secret, UserID
 from regsys.uia.confirmation import ConfirmationRequest
 from regsys.web.actors import challenge_reply, reauthentication_request
 from regsys.web.login import requester
@@ -62,7 +62,7 @@ def capabilities(
     changes: PasswordChanges,
     auth: IAuth,
     may_change_threepids: bool,
-    of_homeserver: Optional[Callable[[Secret], Awaitable[Mapping[str, Any]]]],
+    of_homeserver: Optional[Callable[[Secret, Client], Awaitable[Mapping[str, Any]]]],
 ) -> Endpoint:
     """What clients ask before they offer to change the password or an address. ``of_homeserver``:
     what the homeserver whose auth service this is says of the rest, asked with the client's own
@@ -71,7 +71,9 @@ def capabilities(
     async def get(call: Call) -> Reply:
         await requester(call, auth)
         token = call.access_token
-        rest = {} if of_homeserver is None or token is None else await of_homeserver(token)
+        rest: Mapping[str, Any] = {}
+        if of_homeserver is not None and token is not None:
+            rest = await of_homeserver(token, call.client)
         known = {
             "m.change_password": {"enabled": changes.enabled},
             "m.3pid_changes": {"enabled": may_change_threepids},

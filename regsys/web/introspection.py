@@ -12,6 +12,10 @@ from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
 from regsys.model import Requester, Secret
 
+# The homeserver does not ask again if the connection that it has kept was closed just when it
+# asked, by a restart or for being idle: it answers 503 to its client.
+_NOT_KEPT = {"Connection": "close"}
+
 
 def introspect(auth: IAuth, secret: Secret) -> Endpoint:
     """For a homeserver that asks it whose tokens it is shown. ``secret``: its bearer token."""
@@ -35,9 +39,7 @@ def delegated_introspection(
 
     async def post(call: Call) -> Reply:
         _check_secret(call, secret)
-        # The homeserver does not ask again if the connection that it has kept was closed just when
-        # it asked, by a restart or for being idle: it answers 503 to its client.
-        return Reply(await introspect(_token(call)), headers={"Connection": "close"})
+        return Reply(await introspect(_token(call)), headers=_NOT_KEPT)
 
     return Endpoint("delegated_introspection", ("/oauth2/introspect",), {"POST": post})
 
@@ -49,7 +51,8 @@ def discovery(public_baseurl: str, account_page: str) -> Endpoint:
     management = public_baseurl + account_page.lstrip("/")
 
     async def get(call: Call) -> Reply:
-        return Reply({"issuer": public_baseurl, "account_management_uri": management})
+        about = {"issuer": public_baseurl, "account_management_uri": management}
+        return Reply(about, headers=_NOT_KEPT)
 
     return Endpoint("openid_configuration", ("/.well-known/openid-configuration",), {"GET": get})
 

@@ -15,7 +15,7 @@ def register(signup: Signup, appservices: AppserviceRequests, clock: IReactorTim
     async def post(call: Call) -> Reply:
         kind, body = call.query("kind") or "user", call.object()
         if is_from_service(kind, body):
-            created = await appservices.register(body, call.access_token)
+            created = await appservices.register(body, call.access_token, call.client)
             return Reply(registration_json(created, now_ms(clock)))
         request = SignupRequest(
             kind=kind,

@@ -270,6 +270,7 @@ class AccountTests(DelegatedCase):
             self.assertEqual((answer.status, answer.errcode), (status, errcode))
         self.assertEqual(self.double.users["irc_x"].appservice_id, "bridge")
         self.assertEqual(self.counts()["users"], 0)
+        self.assertEqual({tuple(sent or ()) for sent, _ in self.double.clients}, {("127.0.0.1",)})
         self.assertRefused(self.client.post(f"{V3}/register", body), 401, "M_MISSING_TOKEN")
         self.double.faults["register"] = ["502"]
         answer = self.client.post(f"{V3}/register", body, token=AS_TOKEN)
@@ -568,6 +569,9 @@ class CapabilityTests(DelegatedCase):
         there = {"m.set_displayname": on}
         expected = {"m.change_password": on, "m.3pid_changes": on, **there}
         self.assertEqual(self.ask(token).json, {"capabilities": expected})
+        # It counts and records its clients by their addresses.
+        (addresses, _) = self.double.clients.pop()
+        self.assertEqual(addresses, ["127.0.0.1"])
         self.restart(enable_3pid_changes=False)
         self.assertEqual(self.ask(token).json["capabilities"]["m.3pid_changes"], off)
         # Its "off" would hide what regsys can do, so it is asked here even if nobody can.

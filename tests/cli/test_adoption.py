@@ -173,6 +173,12 @@ class PostgresTests(CommandCase):
         there = SynapseTables.in_postgres(self)
         there.user("alice", "pw")
         self.config(database=psycopg2_section(there.where))
+        # The tests' role is called regsys, so that our schema would hide Synapse's tables from it.
+        refused = self.called("adopt", "-c", "homeserver.yaml", "--dry-run")
+        self.assertEqual(refused.returncode, 2, refused.stderr)
+        self.assertIn("write another name as regsys.database_schema", refused.stderr)
+        options = {"options": "-c search_path=public"}
+        self.config(database=psycopg2_section({**there.where, **options}))
         self.addCleanup(there.execute, "DROP SCHEMA regsys CASCADE")
         dry = self.called("adopt", "-c", "homeserver.yaml", "--dry-run")
         self.assertEqual(dry.returncode, 0, dry.stderr)

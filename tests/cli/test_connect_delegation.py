@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from email.utils import formatdate
-from typing import Any, Mapping, Optional, Union
+from typing import Any, Mapping, Optional, Sequence, Union
 
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
@@ -29,6 +29,7 @@ WHOAMI, INTROSPECT = f"{THERE}{V3}/account/whoami", f"{BACK}/oauth2/introspect"
 # A status alone, or with an errcode.
 Given = Union[int, tuple[int, str]]
 UNRECOGNIZED = (404, "M_UNRECOGNIZED")
+REFUSED = (401, "M_MISSING_TOKEN")
 GOOD: Mapping[str, Given] = {
     f"{THERE}/_matrix/client/versions": 200,
     DOOR: 200,
@@ -47,6 +48,11 @@ GOOD: Mapping[str, Given] = {
     f"{PUBLIC}/_matrix/client/unstable/org.matrix.msc2965/auth_metadata": UNRECOGNIZED,
 }
 OURS = [path for path in GOOD if path.startswith(PUBLIC)][2:]
+OPEN_MAS, OPEN_INTROSPECT = (
+    f"{PUBLIC}/_synapse/mas/is_localpart_available",
+    f"{PUBLIC}/oauth2/introspect",
+)
+CLOSED: Mapping[str, Given] = {OPEN_MAS: 404, OPEN_INTROSPECT: 404}
 
 
 class Everybody(Resource):
@@ -61,6 +67,8 @@ class Everybody(Resource):
     def render(self, request: Request) -> Any:
         address = f"{request.prePathURL().decode().rstrip('/')}{request.path.decode()}"
         given = self.given[address]
+        if address == DOOR and not request.getHeader("Authorization"):
+            given = REFUSED
         if given is None:
             request.transport.abortConnection()
             return NOT_DONE_YET
@@ -85,24 +93,27 @@ class ConnectTests(SynchronousTestCase):
         options = {**OPTIONS, "matrix_authentication_service": {**block, **named}}
         chosen = config(**{**options, "public_baseurl": f"{PUBLIC}/"})
         assert chosen.delegation is not None
-        treq = StubTreq(Everybody({**GOOD, **changed}, date))
+        treq = StubTreq(Everybody({**GOOD, **CLOSED, **changed}, date))
         http = HTTPClient(treq, Clock())
-        found = {}
+        found: dict[str, str] = {}
         for peer in connect_delegation.peers(chosen, chosen.delegation, http):
             errors: list[Exception] = []
             asking = Deferred.fromCoroutine(self.asked(peer, errors))
             treq.flush()
-            self.successResultOf(asking)
+            warnings = self.successResultOf(asking)
+            if warnings:
+                found[peer.option] = "; ".join(warnings)
             for error in errors:
                 found[peer.option] = f"{'?' if isinstance(error, NotAsked) else ''}{error}"
                 self.assertNotIn(SECRET, str(error))
         return found
 
-    async def asked(self, peer: Peer, errors: list[Exception]) -> None:
+    async def asked(self, peer: Peer, errors: list[Exception]) -> Optional[Sequence[str]]:
         try:
-            await peer.ask()
+            return await peer.ask()
         except (Unreachable, NotAsked, NoAnswer) as error:
             errors.append(error)
+            return None
 
     def assertFound(self, option: str, part: str, **asked: Any) -> None:
         found = self.found(**asked)
@@ -159,3 +170,15 @@ class ConnectTests(SynchronousTestCase):
         both = self.found({**nobody, sync: 502})[option]
         self.assertTrue(both.startswith("somebody else than regsys"), both)
         self.assertFound(option, "the connection failed", changed={sync: None})
+
+    def test_openDoors(self) -> None:
+        """What only the two processes need is warned of where clients reach it, whoever answers
+        with what else."""
+        option = "public_baseurl"
+        self.assertFound(option, "/_synapse/mas can be reached", changed={OPEN_MAS: REFUSED})
+        self.assertFound(option, "/oauth2/introspect can", changed={OPEN_INTROSPECT: REFUSED})
+        both = {OPEN_MAS: REFUSED, OPEN_INTROSPECT: REFUSED}
+        self.assertFound(option, "mas can be reached", changed=both)
+        self.assertFound(option, "introspect can be reached", changed=both)
+        closed = {OPEN_MAS: (403, "M_FORBIDDEN"), OPEN_INTROSPECT: UNRECOGNIZED}
+        self.assertEqual(self.found(closed), {})

@@ -53,7 +53,8 @@ class User:
 class SynapseDouble(Resource):
     """``users`` by localpart. ``exclusive`` matches the names of application services. ``calls``
     has the name and the localpart of each call, ``faults`` those of the next calls of a name, in
-    order; ``now_s`` is its clock. ``introspect`` answers for a token. ``on_call`` is told of each
+    order; ``now_s`` is its clock; ``clients`` has the address and the user agent of each client
+    whose request was passed on. ``introspect`` answers for a token. ``on_call`` is told of each
     call before it acts."""
 
     isLeaf = True
@@ -65,6 +66,7 @@ class SynapseDouble(Resource):
         self.exclusive = re.compile("_none_")
         self.calls: list[tuple[str, Optional[str]]] = []
         self.faults: dict[str, list[str]] = {}
+        self.clients: list[tuple[Optional[list[str]], Optional[str]]] = []
         self.now_s: Callable[[], float] = lambda: 0
         self.introspect: Introspect = lambda token: {"active": False}
         self.on_call: Callable[[str], None] = lambda call: None
@@ -92,6 +94,9 @@ class SynapseDouble(Resource):
         if isinstance(localpart, bytes):
             localpart = localpart.decode()
         self.calls.append((name, localpart or (path[4] if len(path) > 4 else None)))
+        if name in ("register", "capabilities"):
+            addresses = request.requestHeaders.getRawHeaders("X-Forwarded-For")
+            self.clients.append((addresses, request.getHeader("User-Agent")))
         self.on_call(name)
         fault = self.faults[name].pop(0) if self.faults.get(name) else None
         if fault == STALL:
@@ -114,7 +119,7 @@ class SynapseDouble(Resource):
         request.setHeader(b"Content-Type", b"application/json")
         return json.dumps(answer).encode()
 
-    # --- The twelve calls ------------------------------------------------------------------
+    # --- The calls -------------------------------------------------------------------------
 
     def _mas(self, method: str, path: list[str], token: str, name: str, body: Any) -> Answer:
         if token != self.secret:
@@ -165,13 +170,9 @@ class SynapseDouble(Resource):
                 }
             case "set_displayname":
                 user.display_name = body["displayname"]
-            case "unset_displayname":
-                user.display_name = None
             case "delete_user":
                 user.deactivated, user.erased = True, body["erase"]
                 user.devices.clear()
-            case "reactivate_user":
-                user.deactivated = False
             case "allow_cross_signing_reset":
                 user.may_reset = True
             case "upsert_device":
@@ -182,13 +183,9 @@ class SynapseDouble(Resource):
                 if is_new or shown is not None:
                     user.devices[body["device_id"]] = shown
                 return (201 if is_new else 200), {}
-            case "update_device_display_name":
-                user.devices[body["device_id"]] = body["display_name"]
             case "delete_device":
                 user.devices.pop(body["device_id"], None)
                 return 204, None
-            case "sync_devices":
-                user.devices = {name: user.devices.get(name) for name in body["devices"]}
             case _:
                 raise AssertionError(f"unknown: {call}")
         return 200, {}

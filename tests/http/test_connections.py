@@ -78,6 +78,21 @@ class ConnectionsTests(SynchronousTestCase):
         wires += [self.connect("198.51.100.3"), self.connect("198.51.100.4")]
         self.assert_open(wires, 3, 4, 5, 7, 8)
 
+    def test_expected(self) -> None:
+        """A request is on its way if its connection is new, or a part of it is there; none is if it
+        has arrived, or one before was answered."""
+        wires = [self.connect() for _ in range(3)]
+        self.assertEqual(self.connections.expected, 3)
+        wires[0].send(GET)
+        wires[1].send(GET[:9])
+        wires[2].hang_up()
+        self.assertEqual(self.connections.expected, 1)
+        wires[1].send(GET[9:])
+        self.gates[0].callback(None)
+        self.assertEqual(self.connections.expected, 0)
+        wires[0].send(GET[:9])
+        self.assertEqual(self.connections.expected, 1)
+
     def test_closedOnes(self) -> None:
         """Closed connections do not count, and leave nothing behind."""
         for _ in range(3):
@@ -91,7 +106,7 @@ class ConnectionsTests(SynchronousTestCase):
             wire.hang_up()
         left = self.connections
         self.assertEqual((left._all.count, len(left._all.idle)), (0, 0))
-        self.assertEqual((left._by_key, left._groups), ({}, {}))
+        self.assertEqual((left._by_key, left._groups, left.expected), ({}, {}, 0))
 
     def test_oneAddress(self) -> None:
         """An address with too many connections loses its own, and no others."""

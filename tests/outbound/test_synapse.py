@@ -25,9 +25,10 @@ from regsys.errors import (
     HomeserverRefusal,
     HomeserverUnavailable,
     InvalidUsername,
+    UnknownToken,
     UsernameReserved,
 )
-from regsys.model import Secret, UserID
+from regsys.model import Client, Secret, UserID
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.synapse import Synapse
 from regsys.outbound.synapse_admin import SynapseAdmin
@@ -36,6 +37,7 @@ from tests.doubles.synapse import AS_TOKEN, INSTEAD, SynapseDouble
 from tests.support import synapse as live
 
 SERVER = "test.example"
+CLIENT = Client("192.0.2.7", "a bridge")
 _names = (f"user-{number}" for number in itertools.count())
 
 
@@ -118,7 +120,9 @@ class SynapseContract:
         body = {"type": "m.login.application_service", "username": "br_made"}
         made = {**body, "inhibit_login": True}
         register = self.synapse.register_ghost
-        self.assertEqual(str(await register(made, Secret(AS_TOKEN))), "@br_made:test.example")
+        self.assertEqual(
+            str(await register(made, Secret(AS_TOKEN), CLIENT)), "@br_made:test.example"
+        )
         for sent, token, status, errcode in (
             (made, AS_TOKEN, 400, "M_USER_IN_USE"),
             ({**made, "username": "alice"}, AS_TOKEN, 400, "M_EXCLUSIVE"),
@@ -126,7 +130,7 @@ class SynapseContract:
             (made, "x", 401, "M_UNKNOWN_TOKEN"),
         ):
             with self.assertRaises(HomeserverRefusal) as caught:
-                await register(sent, Secret(token))
+                await register(sent, Secret(token), CLIENT)
             got = (caught.exception.status, caught.exception.errcode)
             self.assertEqual(got, (status, errcode))
         ghost, alice = UserID("br_made", SERVER), self.user()
@@ -153,22 +157,16 @@ class SynapseContract:
         self.assertEqual(await self.devices(alice), dict.fromkeys(ids, "mine"))
         await self.synapse.delete_device(alice, "PHONE")
         await self.synapse.delete_device(alice, "PHONE")
-        await self.synapse.update_device_display_name(alice, "a b", "yours")
+        await self.synapse.upsert_device(alice, "a b", "yours")
         self.assertEqual((await self.devices(alice))["a b"], "yours")
-        await self.synapse.sync_devices(alice, ["a b", "NEW"])
-        self.assertEqual(await self.devices(alice), {"a b": "yours", "NEW": None})
         with self.assertRaises(HomeserverUnavailable):
             await self.synapse.upsert_device(alice, "LONG", "x" * 101)
 
     async def test_profile(self: Any) -> None:
         alice = self.user()
         await self.synapse.provision_user(alice)
-        for name in ("Alice", None):
-            if name is None:
-                await self.synapse.unset_displayname(alice)
-            else:
-                await self.synapse.set_displayname(alice, name)
-            self.assertEqual((await self.synapse.query_user(alice))["display_name"], name)
+        await self.synapse.set_displayname(alice, "Alice")
+        self.assertEqual((await self.synapse.query_user(alice))["display_name"], "Alice")
         await self.synapse.allow_cross_signing_reset(alice)
 
     async def test_emails(self: Any) -> None:
@@ -257,6 +255,23 @@ class DoubleTests(SynapseContract, SynapseCase):
 
     async def emails(self, user_id: UserID) -> Any:
         return self.double.users[user_id.localpart].emails
+
+    async def test_client(self) -> None:
+        """It is told whose request is passed on: the address that we have found out, alone, and the
+        user agent. What is no address, such as a Unix socket's peer, is not sent."""
+        for address, sent in (
+            ("192.0.2.7", ["192.0.2.7"]),
+            ("2001:db8::7", ["2001:db8::7"]),
+            ("unix", None),
+            ("192.0.2.7, 198.51.100.9", None),
+        ):
+            client = Client(address, "Éclair/1.0")
+            with self.assertRaises(UnknownToken):
+                await self.synapse.capabilities(Secret("x"), client)
+            self.assertEqual(self.double.clients.pop(), (sent, "?clair/1.0"))
+        with self.assertRaises(UnknownToken):
+            await self.synapse.capabilities(Secret("x"), Client("unix"))
+        self.assertEqual(self.double.clients.pop(), (None, "regsys"))
 
     async def test_lostConnection(self) -> None:
         """A connection that was kept may be closed just when it is used: then the request is sent

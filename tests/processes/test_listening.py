@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.config import Listener
 from regsys.processes import listening, service
-from regsys.processes.listening import AFTER_YOU_S, NO_DESCRIPTOR_S, CannotListen, Port, Shares
+from regsys.processes.activation import CannotListen
+from regsys.processes.listening import AFTER_YOU_S, NO_DESCRIPTOR_S, Port, Shares
 from regsys.testing import config, standalone
 
 
@@ -100,6 +101,15 @@ class PortTests(SynchronousTestCase):
         self.socket.waiting = 1
         self.reactor.advance(AFTER_YOU_S)
         self.assertEqual((self.reactor.accepted, self.listens), (3, False))
+
+    def test_lasts(self) -> None:
+        """Those that wait in a socket that the next process gets are left to that."""
+        factory = Factory.forProtocol(Protocol)
+        port: Any = Port(self.socket, factory, self.reactor, lasts=True)  # type: ignore[arg-type]
+        self.socket.waiting = 3
+        port.doRead()
+        port.stopListening()
+        self.assertEqual((self.reactor.accepted, port in self.reactor.getReaders()), (1, False))
 
 
 class ServiceTests(SynchronousTestCase):

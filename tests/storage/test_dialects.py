@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any, Optional
 
+import attr
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.storage.dialects import PostgreSQL, SQLite, Trouble
@@ -120,6 +121,31 @@ class PostgreSQLTests(SynchronousTestCase):
         self.assertEqual(self.show("search_path"), '"regsys"')
         self.assertEqual(self.show("application_name"), "regsys")
         self.assertTrue(self.connection.autocommit)
+
+    def test_roleOfTheSchemasName(self) -> None:
+        """A role that owns a homeserver's tables, and is named like our schema, would find ours in
+        their place: that is a problem before they are made, and only for such a role."""
+        role = str(self.dialect.args["user"])
+        ours, elsewhere = attr.evolve(self.dialect, schema=role), PostgreSQL({}, "elsewhere")
+        self.assertIsNone(ours.problem(self.connection))
+        cursor = self.connection.cursor()
+        cursor.execute("CREATE TABLE public.users (name text)")
+        problem = ours.problem(self.connection)
+        self.assertIn("write another name as regsys.database_schema", problem or "")
+        self.assertIsNone(elsewhere.problem(self.connection))
+        options = {**self.dialect.args, "options": "-c search_path=public"}
+        self.assertIsNone(attr.evolve(ours, args=options).problem(self.connection))
+        cursor.execute(f'CREATE SCHEMA "{role}" CREATE TABLE users (user_id text)')
+        self.assertIsNone(ours.problem(self.connection))
+        cursor.execute(f'DROP SCHEMA "{role}" CASCADE')
+        cursor.execute("CREATE ROLE a_homeservers")
+        self.addCleanup(self.drop_role)
+        cursor.execute("ALTER TABLE public.users OWNER TO a_homeservers")
+        self.assertIsNone(ours.problem(self.connection))
+
+    def drop_role(self) -> None:
+        cursor = self.connect().cursor()
+        cursor.execute("DROP OWNED BY a_homeservers; DROP ROLE a_homeservers")
 
     def test_limits(self) -> None:
         """The server itself ends a session that has lost its client, so that nothing stays

@@ -91,7 +91,10 @@ class DelegationCase(TestCase):
             regsys["database_schema"] = "auth"
         regsys.update(more.pop("regsys", {}))
         options.update(listeners=[listener], regsys=regsys, allow_guest_access=False, **more)
-        return ServiceProcess(self, write_config(self.folder, database, **options))
+        return self.serve(write_config(self.folder, database, **options))
+
+    def serve(self, config: Path) -> ServiceProcess:
+        return ServiceProcess(self, config)
 
     def regsys_options(self) -> Mapping[str, Any]:
         """More of its configuration."""

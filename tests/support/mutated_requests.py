@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote_from_bytes
 
 import attr
 from hypothesis import strategies as st
 
 from tests.appservices import bridges
+from tests.doubles.synapse import SECRET as SHARED_SECRET
 from tests.support.case import DUMMY, PASSWORD
 from tests.support.client import V3
 from tests.support.validations import REQUEST, STAGE, SUBMIT
@@ -17,7 +18,7 @@ from tests.support.validations import REQUEST, STAGE, SUBMIT
 # Placeholders, in any part of a request, for values that only the test knows.
 PLACEHOLDERS = (
     *("<session>", "<access>", "<refresh>", "<guest>", "<guest name>", "<new name>", "<admin>"),
-    *("<sid>", "<number>", "<phone sid>"),
+    *("<sid>", "<number>", "<phone sid>", "<user>"),
 )
 USER = {
     "username": "<new name>",
@@ -41,6 +42,9 @@ OF_PHONE = {"sid": "<phone sid>", "client_secret": "secret"}
 SECRET = "an introspection secret of tests"
 CONFIRM = {"type": PASSWORD_LOGIN, "identifier": BY_NAME, "password": PASSWORD}
 THREEPIDS = f"{V3}/account/3pid"
+CHANGE = f"{V3}/account/password"
+# That of the user whose token BEARER is.
+OWN = {**CONFIRM, "identifier": {**BY_NAME, "user": "<user>"}}
 SUBMIT_NUMBER = "/_matrix/client/unstable/add_threepid/msisdn/submit_token"
 MSISDN = "m.login.msisdn"
 BEARER = (b"Authorization", b"Bearer <access>")
@@ -123,6 +127,28 @@ VALID = (
         {"id_server": "id.example", "id_access_token": "t", "sid": "1", "client_secret": "secret"},
         (BEARER,),
     ),
+    Request(
+        "POST",
+        CHANGE,
+        {"new_password": "another horse", "logout_devices": False, "auth": OWN},
+        (BEARER,),
+    ),
+    Request(
+        "POST", CHANGE, {"new_password": "another horse", "auth": {"type": STAGE, **VALIDATED}}
+    ),
+    Request("POST", f"{CHANGE}/email/requestToken", MAIL),
+    Request("POST", f"{CHANGE}/msisdn/requestToken", NUMBER),
+    Request(
+        "POST",
+        f"{V3}/account/deactivate",
+        {"erase": True, "id_server": "id.example", "auth": OWN},
+        (BEARER,),
+    ),
+    Request("GET", f"{V3}/devices", {}, (BEARER,)),
+    Request("PUT", f"{V3}/devices/PHONE", {"display_name": "another phone"}, (BEARER,)),
+    Request("DELETE", f"{V3}/devices/PHONE", {"auth": OWN}, (BEARER,)),
+    Request("POST", f"{V3}/delete_devices", {"devices": ["PHONE", "TV"], "auth": OWN}, (BEARER,)),
+    Request("GET", f"{V3}/capabilities", {}, (BEARER,)),
     Request("GET", f"{V3}/pushers", {}, (BEARER,)),
     Request("GET", f"{JOBS}?limit=10", {}, (ADMIN,)),
     Request("POST", f"{JOBS}/retry", {}, (ADMIN,)),
@@ -146,6 +172,26 @@ VALID = (
         ((b"Authorization", b"Bearer " + SECRET.encode()),),
         lambda text: b"token=<access>",
     ),
+)
+
+SHARED = (b"Authorization", b"Bearer " + SHARED_SECRET.encode())
+PAGE = "/_matrix/static/client/account/"
+# Those of the auth service of a homeserver.
+DELEGATED = (
+    Request("POST", "/oauth2/introspect", {}, (SHARED,), lambda text: b"token=<access>"),
+    Request("POST", "/oauth2/introspect", {}, (SHARED,), lambda text: b"token=<refresh>&token=x"),
+    Request("POST", "/oauth2/introspect", {}, (SHARED,), lambda text: b"token=%ff\xff%00"),
+    Request("GET", "/.well-known/openid-configuration"),
+    Request("GET", PAGE),
+    Request("POST", PAGE, write=lambda text: b"user=<user>&password=correct+horse"),
+    Request("POST", PAGE, write=lambda text: b"user=a%40x.example&password=%00&password=x"),
+    Request("POST", PAGE, write=lambda text: b"user=%ff\xff&password=x"),
+    Request("POST", REGISTER, {**USER, "auth": DUMMY}),
+    Request("POST", REGISTER, {**USER, "type": BRIDGE, "inhibit_login": True}, (SHARED,)),
+    Request("POST", f"{V3}/login", {**USER, "type": PASSWORD_LOGIN, "identifier": BY_NAME}),
+    Request("POST", f"{V3}/logout", {}, (BEARER,)),
+    *(it for it in VALID if it.path.startswith((CHANGE, f"{V3}/account/deactivate"))),
+    *(it for it in VALID if it.path.startswith((f"{V3}/de", f"{V3}/capabilities"))),
 )
 
 text = st.text(st.characters(exclude_categories=()), max_size=12)
@@ -202,13 +248,13 @@ ENCODINGS: tuple[Callable[[str], bytes], ...] = (
 
 
 @st.composite
-def requests(draw: Any) -> Request:
+def requests(draw: Any, valid_ones: Sequence[Request] = VALID) -> Request:
     """A valid request with one or several mutations, or none."""
 
     def sometimes(strategy: Any, otherwise: Any) -> Any:
         return draw(strategy) if draw(st.integers(0, 5)) == 3 else otherwise
 
-    valid = draw(st.sampled_from(VALID))
+    valid = draw(st.sampled_from(valid_ones))
     method = sometimes(st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS"]), valid.method)
     body = valid.body
     for place in draw(st.lists(st.sampled_from([*places(body), *ELSEWHERE]), max_size=2)):

@@ -88,7 +88,7 @@ class ServiceProcess:
 
     ``base_url`` (without a slash at its end) is where it listens. It is killed when ``case`` ends;
     a test that wants an orderly end calls ``stop``. ``options`` are more of the command line,
-    ``program`` replaces ``regsys serve``.
+    ``program`` replaces ``regsys serve``, which gets the descriptors ``pass_fds``.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class ServiceProcess:
         cwd: Optional[Path] = None,
         options: Sequence[str] = (),
         program: Sequence[str] = ("-m", "regsys", "serve"),
+        pass_fds: Sequence[int] = (),
     ) -> None:
         options = [*options, *(word for path in config for word in ("-c", str(path)))]
         home = cwd or config[0].parent
@@ -108,6 +109,7 @@ class ServiceProcess:
             [sys.executable, *program, *options],
             cwd=home,
             env={**os.environ, "PYTHONPATH": search_path},
+            pass_fds=pass_fds,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
