@@ -41,8 +41,9 @@ class EndedLogins(Protocol):
     async def tell(self, job: NewJob) -> None: ...
 
 
-# The lease of such a job: if this process dies, another soon goes on.
-ENDED_LEASE_MS = 10_000
+# The lease of such a job, which is idempotent: no longer than the homeserver needs as a rule, since
+# a token is to be dead there within a second also if this process dies.
+ENDED_LEASE_MS = 400
 
 
 def put(txn: Transaction, user_id: UserID, device: NewDevice) -> bool:

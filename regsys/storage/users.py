@@ -14,6 +14,7 @@ from regsys.model import GUEST_DEVICE_ID, NewAccount, User, UserID
 from regsys.model.accounts import NewPassword, Outcome, password_fingerprint
 from regsys.model.devices import ALL_DEVICES, WhichDevices
 from regsys.model.jobs import NewJob
+from regsys.model.provisioning import Attempt
 from regsys.storage import (
     consents,
     devices,
@@ -100,10 +101,10 @@ class UserStore:
     async def delete_for(self, user_id: UserID) -> None:
         await self.deactivate(user_id, False, (), 0)
 
-    async def undo(self, new: NewAccount, job_id: str, now_ms: int) -> bool:
+    async def undo(self, new: NewAccount, attempt: Attempt, now_ms: int) -> bool:
         """Remove an account that is not provisioned yet, and never can be, as if it had never been
-        made; False if it is no longer waiting for this job."""
-        undone = await self.db.transaction("undo_account", provisioning.undo, new, job_id, now_ms)
+        made; False if it is no longer waiting, or another attempt has it."""
+        undone = await self.db.transaction("undo_account", provisioning.undo, new, attempt, now_ms)
         if undone:
             # It may have been the first.
             self._has_real_users = False
@@ -169,6 +170,7 @@ def _add_user(txn: Transaction, new: NewAccount) -> None:
         deactivated=False,
         appservice_id=new.appservice_id,
         created_ms=new.created_ms,
+        at_homeserver=provisioning.is_at_homeserver(new),
     )
     if not added:
         raise UsernameTaken()

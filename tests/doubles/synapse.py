@@ -10,6 +10,7 @@ from typing import Any, Callable, Mapping, Optional
 from urllib.parse import unquote
 
 import attr
+from twisted.web.http import datetimeToString
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -53,7 +54,7 @@ class SynapseDouble(Resource):
     """``users`` by localpart. ``exclusive`` matches the names of application services. ``calls``
     has the name and the localpart of each call, ``faults`` those of the next calls of a name, in
     order; ``now_s`` is its clock. ``introspect`` answers for a token. ``on_call`` is told of each
-    call before it acts."""
+    call before it acts. ``stalled`` are the requests that it has not answered."""
 
     isLeaf = True
 
@@ -64,6 +65,7 @@ class SynapseDouble(Resource):
         self.exclusive = re.compile("_none_")
         self.calls: list[tuple[str, Optional[str]]] = []
         self.faults: dict[str, list[str]] = {}
+        self.stalled: list[Request] = []
         self.now_s: Callable[[], float] = lambda: 0
         self.introspect: Introspect = lambda token: {"active": False}
         self.on_call: Callable[[str], None] = lambda call: None
@@ -94,6 +96,7 @@ class SynapseDouble(Resource):
         self.on_call(name)
         fault = self.faults[name].pop(0) if self.faults.get(name) else None
         if fault == STALL:
+            self.stalled.append(request)
             return NOT_DONE_YET
         if fault == HANG_UP:
             request.transport.abortConnection()
@@ -108,6 +111,7 @@ class SynapseDouble(Resource):
             request.transport.abortConnection()
             return NOT_DONE_YET
         request.setResponseCode(status)
+        request.setHeader(b"Date", datetimeToString(self.now_s()))
         if status == 204:
             return b""
         request.setHeader(b"Content-Type", b"application/json")
@@ -228,6 +232,7 @@ class SynapseDouble(Resource):
             "deactivated": user.deactivated,
             "shadow_banned": user.shadow_banned,
             "user_type": user.user_type,
+            "threepids": [{"medium": "email", "address": mail} for mail in user.emails],
         }
 
     # --- The client-server API -------------------------------------------------------------
