@@ -276,16 +276,22 @@ class EarlierTests(ProxiedCase):
         taken = self.registered("taken")["access_token"]
         self.there.ask("POST", "/_synapse/mas/provision_user", {"localpart": "taken"})
         self.regsys.kill()
+        address = "'email', 'old1@mail.example', '@old1:test.example', 1, 1"
+        with contextlib.closing(sqlite3.connect(self.folder / "homeserver-regsys.db")) as database:
+            database.execute(f"INSERT INTO threepids VALUES ({address})")
+            database.commit()
         self.is_alone = False
         self.proxy.is_stalled = True
         self.regsys = self.start()
         self.assertDead(old[0]["access_token"])
         self.proxy.is_stalled = False
         unknown = "SELECT 1 FROM users WHERE NOT at_homeserver AND user_id NOT LIKE '@taken:%'"
-        waiting = "SELECT 1 FROM provisioning"
+        waiting = "SELECT job_id FROM provisioning UNION ALL SELECT job_id FROM jobs"
         until(lambda: not self.rows(unknown) and not self.rows(waiting))
         for made in old[1:]:
             self.assertAlive(made["access_token"], made["user_id"], "PHONE")
+        mails = self.at("GET", "account/3pid", old[1]["access_token"]).json["threepids"]
+        self.assertEqual([mail["address"] for mail in mails], ["old1@mail.example"])
         self.assertDead(taken)
         self.assertIn("@taken:test.example, who was here before", self.regsys.output)
         self.assertEqual(self.log_in("taken").status, 403)

@@ -65,6 +65,18 @@ class EarlierAccounts:
     async def make(self, begun: Begun) -> None:
         """AccountElsewhere if the homeserver cannot have it. After Unavailable a job goes on."""
         attempt, account = begun.attempt, await self.store.find(begun.attempt.user_id)
+        jobs: Sequence[NewJob] = ()
+        # One that is deactivated by now needs no user there.
+        if not account.deactivated:
+            await self._make(begun, account)
+            jobs = _jobs(attempt.user_id, account)
+        now_ms = clock.now_ms(self.clock)
+        written = await self.pending.complete(attempt.user_id, attempt.job_id, jobs, now_ms)
+        if written:
+            self.start_jobs(written)
+
+    async def _make(self, begun: Begun, account: Earlier) -> None:
+        attempt = begun.attempt
         try:
             await self.provisioner.account(
                 attempt,
@@ -79,10 +91,6 @@ class EarlierAccounts:
         except RegistrationError as refusal:
             await self._refused(begun, refusal)
             raise AccountElsewhere() from None
-        now_ms, jobs = clock.now_ms(self.clock), _jobs(attempt.user_id, account)
-        written = await self.pending.complete(attempt.user_id, attempt.job_id, jobs, now_ms)
-        if written:
-            self.start_jobs(written)
 
     async def make_again(self, user_id: UserID) -> None:
         """Make an account that the homeserver has lost. Errors as ``make``."""

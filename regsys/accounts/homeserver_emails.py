@@ -11,12 +11,13 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.errors import HomeserverUnavailable
-from regsys.interfaces import IThreepidStore, IUserLookup
+from regsys.interfaces import IThreepidStore
 from regsys.interfaces.internal import IJobPlanner
 from regsys.model import NewAccount, UserID
 from regsys.model.canonical_threepids import EMAIL
 from regsys.model.jobs import Job, NewJob
 from regsys.storage.jobs import JobStore
+from regsys.storage.provisioning import ProvisioningStore
 
 SEND_EMAILS = "send_emails"
 # How often a job begins again because the addresses have changed under its hands.
@@ -59,7 +60,7 @@ class HomeserverEmails:
     homeserver: EmailsThere
     admin: EmailOwners
     owners: IThreepidStore
-    users: IUserLookup
+    known: ProvisioningStore
     jobs: JobStore
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
@@ -110,7 +111,7 @@ class HomeserverEmails:
 
     async def _may_send(self, user_id: UserID, address: str) -> bool:
         owner = await self.admin.email_owner(user_id, address)
-        if owner in (None, user_id) or await self._is_ours(owner):
+        if owner in (None, user_id) or await self.known.is_at_homeserver(owner):
             return True
         log.error(
             "an address of {user_id} is {owner}'s at the homeserver, and stays there",
@@ -118,7 +119,3 @@ class HomeserverEmails:
             owner=str(owner),
         )
         return False
-
-    async def _is_ours(self, user_id: UserID) -> bool:
-        found = await self.users.find(user_id.localpart)
-        return found is not None and found.user_id == user_id

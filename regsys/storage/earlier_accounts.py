@@ -24,6 +24,7 @@ BATCH = 500
 class Earlier:
     """What the homeserver is told of the account, besides its name and its devices."""
 
+    deactivated: bool
     user_type: Optional[str]
     shadow_banned: bool
     display_name: Optional[str]
@@ -70,7 +71,7 @@ def _after(txn: Transaction, user_id: str) -> tuple[Optional[str], Sequence[User
 
 def _find(txn: Transaction, user_id: UserID) -> Earlier:
     row = txn.one(
-        "SELECT user_type, shadow_banned, display_name, EXISTS"
+        "SELECT deactivated, user_type, shadow_banned, display_name, EXISTS"
         " (SELECT 1 FROM threepids t WHERE t.user_id = u.user_id AND t.medium = ?)"
         " FROM users u LEFT JOIN profiles p ON p.user_id = u.user_id WHERE u.user_id = ?",
         (EMAIL, str(user_id)),
@@ -78,10 +79,11 @@ def _find(txn: Transaction, user_id: UserID) -> Earlier:
     if row is None:
         raise UserNotFound()
     return Earlier(
-        user_type=row[0],
-        shadow_banned=bool(row[1]),
-        display_name=row[2],
-        has_emails=bool(row[3]),
+        deactivated=bool(row[0]),
+        user_type=row[1],
+        shadow_banned=bool(row[2]),
+        display_name=row[3],
+        has_emails=bool(row[4]),
     )
 
 

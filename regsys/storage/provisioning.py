@@ -133,6 +133,10 @@ class ProvisioningStore:
         it. UserNotFound if there is no such account: it was undone."""
         return await self.db.autocommit("pending", _pending, user_id, device_id)
 
+    async def is_at_homeserver(self, user_id: UserID) -> bool:
+        """Whether the homeserver's user of this name is our account, or is to be."""
+        return await self.db.autocommit("is_at_homeserver", _is_at_homeserver, user_id)
+
     async def attempt(self, user_id: UserID, job_id: str, now_ms: int) -> Optional[Attempt]:
         """Begin another attempt to make the account; None while one is under way, or if it is no
         longer waiting for this job."""
@@ -177,6 +181,11 @@ def _pending(txn: Transaction, user_id: UserID, device_id: str) -> Optional[Pend
     if row[0] is None or row[2] is None:
         return None
     return Pending(job_id=row[0], kind=row[1], payload=json.loads(row[2]))
+
+
+def _is_at_homeserver(txn: Transaction, user_id: UserID) -> bool:
+    row = txn.one("SELECT at_homeserver FROM users WHERE user_id = ?", (str(user_id),))
+    return row is not None and bool(row[0])
 
 
 def _attempt(txn: Transaction, user_id: UserID, job_id: str, now_ms: int) -> Optional[Attempt]:

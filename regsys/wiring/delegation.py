@@ -178,7 +178,7 @@ class Delegation:
             homeserver=self.synapse,
             admin=self.admin,
             owners=owners,
-            users=self.users,
+            known=self.pending,
             jobs=self.jobs,
             start_jobs=self.start_jobs,
             clock=self.clock,

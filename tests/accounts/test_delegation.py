@@ -118,6 +118,18 @@ class AccountTests(DelegatedCase):
         self.settle()
         self.assertNothingWaits()
 
+    def test_statements(self) -> None:
+        """That an attempt begins with the account costs no statement: what the homeserver does not
+        know is one row, written and deleted once."""
+        self.register("bob")
+        statements: list[str] = []
+        connection: Any = self.database.pool.connection  # type: ignore[attr-defined]
+        connection.set_trace_callback(statements.append)
+        self.register("alice")
+        connection.set_trace_callback(None)
+        about = [text.split()[0] for text in statements if "provisioning" in text]
+        self.assertEqual(about, ["INSERT", "DELETE"])
+
     def test_dialogue(self) -> None:
         """A dialogue asks once whether its name is free, unless it asks for another."""
         body = {"username": "alice", "password": PASSWORD}
@@ -295,26 +307,48 @@ class AccountTests(DelegatedCase):
         self.later()
         self.assertBobs()
 
-    def test_lateAddress(self) -> None:
-        """A call that arrives late, and takes the address back, is made good: it goes to whose it
-        is."""
+    def test_addressMeanwhile(self) -> None:
+        """At whichever call of a job the address goes to another account, whose own job is faster,
+        both sides agree in the end: what a late call takes back is made good."""
+        for number in range(12):
+            self.system()
+            self.double.users.clear()
+            self.double.on_call = lambda call: None
+            addresses, left = self.both_register(), [number]
+
+            def on_call(call: str, left: list[int] = left) -> None:
+                left[0] -= 1
+                if left[0] == -1:
+                    bobs = "UPDATE threepids SET user_id = '@bob:test.example'"
+                    self.change(f"{bobs} WHERE address LIKE 'a@%'")
+                    self.double.users["alice"].emails = []
+                    self.double.users["bob"].emails = ["a@mail.example"]
+
+            self.double.on_call = on_call
+            other = Threepid("email", "b@mail.example", 1)
+            self.wait(addresses.add(ALICE, other))
+            self.settle()
+            if left[0] >= 0:
+                self.assertGreater(number, 4)
+                return
+            self.wait(addresses.remove(ALICE, "email", "b@mail.example"))
+            self.settle()
+            self.later()
+            self.assertBobs()
+        self.fail("there are more calls")
+
+    def test_addressOfNobodyOurs(self) -> None:
+        """The homeserver's user with the name of an account that it cannot have keeps theirs."""
         addresses = self.both_register()
-
-        def on_call(call: str) -> None:
-            if call == "provision_user":
-                self.double.on_call = lambda call: None
-                self.change(
-                    "UPDATE threepids SET user_id = '@bob:test.example' WHERE address LIKE 'a@%'"
-                )
-                self.double.users["bob"].emails = ["a@mail.example"]
-
-        self.double.on_call = on_call
-        number = Threepid("email", "b@mail.example", 1)
-        self.wait(addresses.add(ALICE, number))
-        self.wait(addresses.remove(ALICE, "email", "b@mail.example"))
+        self.double.users["carol"] = User(emails=["c@mail.example"])
+        SystemCase.system(self, database=self.database)
+        self.register("carol")
+        self.restart()
+        self.wait(addresses.add(ALICE, Threepid("email", "c@mail.example", 1)))
         self.settle()
         self.later()
-        self.assertBobs()
+        self.assertEqual(self.double.users["carol"].emails, ["c@mail.example"])
+        self.assertEqual(self.double.users["alice"].emails, ["a@mail.example"])
 
     def test_bridges(self) -> None:
         """An application service's registration is passed on: the account is the homeserver's
@@ -577,6 +611,16 @@ class EarlierTests(DelegatedCase):
         self.delegate()
         self.later()
         self.assertEqual(set(self.double.users), {"alice"})
+
+    def test_deactivatedMeanwhile(self) -> None:
+        """An account that is deactivated before it is made there is never made."""
+        self.delegate()
+        self.double.faults = {"provision_user": ["404"] * 3}
+        self.later()
+        self.wait(self.subsystem.handler.deactivated(ALICE))
+        self.later()
+        self.assertNotIn("alice", self.double.users)
+        self.assertNothingWaits()
 
     def test_backAndForth(self) -> None:
         """Accounts that are made while it is switched off are made there when it is on again; the
