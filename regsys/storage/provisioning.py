@@ -16,6 +16,7 @@ from regsys.model.provisioning import Attempt
 from regsys.storage import (
     devices,
     jobs,
+    logins,
     registration_tokens,
     replication_calls,
     server_state,
@@ -244,7 +245,7 @@ def _complete(
 
 
 def _known_login(txn: Transaction, access_hash: str) -> Optional[StoredLogin]:
-    return devices.stored_login(
+    return logins.stored_login(
         txn,
         "l.access_hash = ? AND u.at_homeserver AND NOT EXISTS (SELECT 1 FROM provisioning p WHERE"
         f" p.user_id = l.user_id AND p.device_id IN ('{ACCOUNT}', l.device_id))",

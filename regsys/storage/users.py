@@ -20,6 +20,7 @@ from regsys.storage import (
     devices,
     idempotency_keys,
     jobs,
+    logins,
     provisioning,
     registration_tokens,
     replication_calls,
@@ -196,7 +197,8 @@ def _change_password(
         raise UserDeactivated()
     if new.confirmed_by not in (None, password_fingerprint(user[1])):
         raise LoginFailed()
-    if new.device_id is not None and not devices.lock(txn, str(new.user_id), new.device_id):
+    device_id = new.device_id
+    if device_id is not None and not logins.lock_device(txn, str(new.user_id), device_id):
         raise UnknownToken()
     if new.reset_sid is not None and not validations.use_for_reset(txn, new.user_id, new.reset_sid):
         return False, None
