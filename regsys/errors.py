@@ -171,6 +171,11 @@ class HomeserverUnavailable(Unavailable):
         return self.reason or self.text
 
 
+class HomeserverDidNothing(HomeserverUnavailable):
+    """It was not reached, or says that it may not be asked this: it has not done what it was asked,
+    and never will."""
+
+
 class HomeserverRefusal(RegistrationError):
     """The homeserver whose auth service this is has refused a request that was passed on to it,
     with this status, errcode and text."""
@@ -345,6 +350,14 @@ class AwaitingApproval(RegistrationError):
 
     def __init__(self) -> None:
         super().__init__(approval_notice_medium="org.matrix.msc3866.none")
+
+
+class AccountElsewhere(RegistrationError):
+    """The account's name is somebody else's at the homeserver whose auth service this is, or cannot
+    be had there."""
+
+    status, errcode = 403, "M_FORBIDDEN"
+    sentence = "This account cannot be used on this server: ask its administrator."
 
 
 class NoFreeName(RegistrationError):

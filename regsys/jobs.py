@@ -36,6 +36,10 @@ from regsys.storage.jobs import JobStore
 log = Logger()
 
 POLL_S = 5.0
+# Urgent kinds are looked for so often. A handler of theirs may well run twice at once: when a
+# process dies, another must not wait for long.
+URGENT_POLL_S = 0.5
+URGENT_LEASE_MS = 6_000
 # How many jobs of a kind one process runs at a time.
 PLACES = 20
 Handler = Callable[[Job], Awaitable[None]]
@@ -63,6 +67,9 @@ class JobRunner:
 
     Each kind has PLACES of its own, so that one that stalls delays no other. Only as many jobs are
     claimed as have a place: a claimed job that waited here would use up its lease.
+
+    Jobs of ``urgent`` kinds that wait when this process starts are run at once, whatever their
+    lease. ``first`` are written at each start, unless they are there.
     """
 
     def __init__(
@@ -74,6 +81,8 @@ class JobRunner:
         held: HeldJobs,
         metrics: Optional[Metrics] = None,
         announce: Optional[Announce] = None,
+        urgent: Collection[str] = (),
+        first: Sequence[NewJob] = (),
     ) -> None:
         self.kinds = frozenset(handlers)
         self._store = store
@@ -87,14 +96,22 @@ class JobRunner:
         self._may_have_more: set[str] = set()
         self._is_claiming = False
         self._under_way: set[Deferred[None]] = set()
+        self._urgent = frozenset(urgent) & self._handlers.keys()
+        self._first = [job for job in first if job.kind in self._handlers]
         self._loop = LoopingCall(self._poll)
-        self._loop.clock = clock
-        self._looping: Optional[Deferred[LoopingCall]] = None
+        self._urgent_loop = LoopingCall(self._poll_urgent)
+        self._loop.clock = self._urgent_loop.clock = clock
+        self._looping: list[Deferred[LoopingCall]] = []
         self._receive_held()
 
     def start(self) -> None:
         """Look for due jobs now and every POLL_S seconds."""
-        self._looping = self._loop.start(POLL_S)
+        self._looping = [self._loop.start(POLL_S)]
+        if self._urgent:
+            self._follow(self._claim_urgent(JOB_LONGEST_WAIT_MS), "looking for urgent jobs")
+            self._looping += [self._urgent_loop.start(URGENT_POLL_S, now=False)]
+        if self._first:
+            self._follow(self._write_first(), "writing the first jobs")
 
     def look_for(self, kinds: Collection[str]) -> None:
         """Look for due jobs of these kinds now: another process has left some. A runner that has
@@ -105,10 +122,12 @@ class JobRunner:
 
     async def stop(self) -> None:
         """Claim no more jobs; return when those under way have ended."""
-        looping, self._looping = self._looping, None
-        if looping is not None:
-            self._loop.stop()
-            await looping
+        looping, self._looping = self._looping, []
+        for loop in (self._loop, self._urgent_loop):
+            if loop.running:
+                loop.stop()
+        for ended in looping:
+            await ended
         # A claim that is under way runs what it gets.
         while self._under_way:
             await DeferredList(list(self._under_way))
@@ -153,11 +172,17 @@ class JobRunner:
         free = {kind: PLACES - self._running[kind] for kind in kinds}
         return {kind: count for kind, count in free.items() if count > 0}
 
-    async def _claim(self, places: Mapping[str, int]) -> None:
-        """Begin what is due. A kind with fewer jobs than places has no more, but for those that
-        are added meanwhile."""
+    async def _claim(self, places: Mapping[str, int], ahead_ms: int = 0) -> None:
+        """Begin what is due within ``ahead_ms``. A kind with fewer jobs than places has no more,
+        but for those that are added meanwhile."""
         self._may_have_more.difference_update(places)
-        jobs = await self._store.claim(places, clock.now_ms(self._clock), JOB_LEASE_MS)
+        jobs: list[Job] = []
+        for lease_ms in (JOB_LEASE_MS, URGENT_LEASE_MS):
+            is_urgent = lease_ms == URGENT_LEASE_MS
+            some = {kind: places[kind] for kind in places if (kind in self._urgent) == is_urgent}
+            if some:
+                due_ms = clock.now_ms(self._clock) + ahead_ms
+                jobs += await self._store.claim(some, due_ms, lease_ms - ahead_ms)
         found = Counter(job.kind for job in jobs)
         self._may_have_more.update(kind for kind, count in places.items() if found[kind] >= count)
         for job in jobs:
@@ -183,8 +208,28 @@ class JobRunner:
         finally:
             self._is_claiming = False
 
+    async def _write_first(self) -> None:
+        try:
+            await self._store.add(self._first, clock.now_ms(self._clock))
+        except RegistrationError as error:
+            log.warn("jobs: {error}", error=error.text)
+        else:
+            self.look_for({job.kind for job in self._first})
+
+    async def _claim_urgent(self, ahead_ms: int) -> None:
+        """Begin urgent jobs that are due within ``ahead_ms``."""
+        now_ms = clock.now_ms(self._clock)
+        try:
+            if await self._store.is_due(self._urgent, now_ms + ahead_ms):
+                await self._claim(self._free(self._urgent), ahead_ms)
+        except RegistrationError as error:
+            log.warn("jobs: {error}", error=error.text)
+
+    def _poll_urgent(self) -> Deferred[None]:
+        return self._follow(self._claim_urgent(0), "looking for urgent jobs")
+
     async def _poll_once(self) -> None:
-        self._may_have_more.update(self._handlers)
+        self._may_have_more.update(self._handlers.keys() - self._urgent)
         await self._fill()
         if self._metrics is not None:
             try:

@@ -11,7 +11,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from regsys import deadlines
 from regsys.errors import Unavailable
-from regsys.jobs import PLACES, POLL_S, HeldJobs, JobRunner, wait_ms
+from regsys.jobs import (
+    PLACES,
+    POLL_S,
+    URGENT_LEASE_MS,
+    URGENT_POLL_S,
+    HeldJobs,
+    JobRunner,
+    wait_ms,
+)
 from regsys.metrics import Metrics
 from regsys.model import JOB_LEASE_MS
 from regsys.model.jobs import JOB_LONGEST_WAIT_MS, Job, NewJob
@@ -123,6 +131,91 @@ class RunnerCase(SynchronousTestCase):
 
     def fail(self, job: Job) -> None:
         raise ValueError(self.reason)
+
+
+class UrgentTests(RunnerCase):
+    def urgent(self, **more: Any) -> JobRunner:
+        handlers = dict.fromkeys(KINDS, self.handle)
+        more = {"urgent": ("mail", "elsewhere"), **more}
+        runner = JobRunner(self.store, self.clock, handlers=handlers, held=HeldJobs(), **more)
+        runner.start()
+        self.addCleanup(lambda: self.wait(runner.stop()))
+        return runner
+
+    def ids(self) -> list[str]:
+        return [job.job_id for job in self.done]
+
+    def test_atStart(self) -> None:
+        """A process that starts runs urgent jobs that another, which may have died, holds, and
+        those that wait for a retry; others have their lease."""
+        for kind in KINDS:
+            self.written(kind, kind=kind)
+        self.written("failed", kind="mail")
+        due_ms = int(self.clock.seconds() * 1000) + JOB_LONGEST_WAIT_MS
+        self.wait(self.store.postpone("failed", due_ms, "why"))
+        self.urgent()
+        self.assertEqual(set(self.ids()), {"mail", "failed"})
+        self.assertEqual(self.rows("job_id"), [("greet",), ("room",)])
+
+    def test_soon(self) -> None:
+        """Urgent jobs are run soon after their lease, and their next lease is short."""
+        self.urgent()
+        self.add("mail", kind="mail")
+        self.add("greet")
+        under_way: list[Deferred[None]] = []
+
+        def stall(job: Job) -> Deferred[None]:
+            under_way.append(Deferred())
+            return under_way[-1]
+
+        self.behaviour = stall
+        self.clock.advance(URGENT_POLL_S)
+        self.assertEqual(self.ids(), ["mail"])
+        self.clock.pump([URGENT_POLL_S] * round(URGENT_LEASE_MS / 1000 / URGENT_POLL_S))
+        self.assertEqual(self.ids().count("mail"), 2)
+        self.assertIn("greet", self.ids())
+        for deferred in under_way:
+            deferred.callback(None)
+
+    def test_nothingDue(self) -> None:
+        """While nothing is due, each look is one read."""
+        self.urgent()
+        names: list[str] = []
+        run = type(self.database).autocommit
+
+        async def counted(database: Any, name: str, *rest: Any) -> Any:
+            names.append(name)
+            return await run(database, name, *rest)
+
+        self.patch(type(self.database), "autocommit", counted)
+        self.clock.pump([URGENT_POLL_S] * 3)
+        self.assertEqual(names, ["is_due"] * 3)
+
+    def test_troubleIsSurvived(self) -> None:
+        """If the database is away, the next look asks again."""
+        self.add("mail", kind="mail")
+        claim = JobStore.claim
+
+        async def away(*asked: Any) -> Any:
+            raise Unavailable()
+
+        self.patch(JobStore, "claim", away)
+        self.urgent()
+        self.patch(JobStore, "claim", claim)
+        self.clock.advance(URGENT_POLL_S)
+        self.assertEqual(self.ids(), ["mail"])
+
+    def test_first(self) -> None:
+        """Each start writes its first jobs, unless they are there; a process that does not run
+        their kind does not."""
+        first = [NewJob(kind=kind, job_id=f"first {kind}") for kind in ("greet", "fly")]
+        for _ in range(2):
+            self.urgent(first=first)
+        self.assertEqual(self.ids(), ["first greet"] * 2)
+        self.assertEqual(self.rows("job_id"), [])
+        self.written("first greet")
+        self.urgent(first=first)
+        self.assertEqual(self.ids(), ["first greet"] * 2)
 
 
 class RunTests(RunnerCase):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import os
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
+from collections import Counter
 from pathlib import Path
-from typing import Any, ClassVar, Mapping
+from typing import Any, Callable, ClassVar, Mapping, Optional
 from urllib.parse import quote, urlsplit
 
 import yaml
@@ -21,8 +25,12 @@ from tests.support.delegation import PASSWORD, DelegationCase
 from tests.support.patience import PATIENCE_S, until
 from tests.support.ports import free_port
 from tests.support.proxies import ProxyExamples
-from tests.support.service_process import ROOT
+from tests.support.proxy import Proxy
+from tests.support.scale import SCALE
+from tests.support.service_process import ROOT, ServiceProcess
 from tests.support.synapse import SECRET
+
+ROUNDS = 6 * SCALE
 
 
 class LifeTests:
@@ -184,25 +192,132 @@ class SQLiteTests(LifeTests, DelegationCase):
             self.assertTrue(json.loads(answer.read()).get("active", True))
             connection.close()
 
-    def test_killedWhileLoggingOut(self) -> None:
-        """A token of a device that was logged out is dead there soon, though regsys was killed
-        before it could say so."""
-        made = self.registered("erin")
-        self.assertAlive(made["access_token"], made["user_id"], made["device_id"])
-        with sqlite3.connect(self.folder / "homeserver-regsys.db") as database:
-            # What the logout's transaction leaves, if the process dies right after it.
-            database.execute("PRAGMA foreign_keys = ON")
-            database.execute("DELETE FROM devices WHERE user_id = ?", (made["user_id"],))
-            job = {"user_id": made["user_id"], "device_ids": [made["device_id"]], "erase": None}
-            database.execute(
-                "INSERT INTO jobs (job_id, kind, payload, attempts, due_ms, created_ms)"
-                " VALUES ('x', 'end_logins', ?, 1, 0, 0)",
-                (json.dumps(job),),
-            )
+
+class ProxiedCase(DelegationCase):
+    """regsys asks the Synapse through a proxy; with ``is_alone`` it is nobody's auth service."""
+
+    is_alone = False
+
+    def setUp(self) -> None:
+        self.proxy: Optional[Proxy] = None
+        super().setUp()
+
+    def start(self) -> ServiceProcess:
+        if self.proxy is None:
+            assert self.there is not None
+            self.proxy = Proxy(self.there.port)
+            self.addCleanup(self.proxy.close)
+        options: dict[str, Any] = {
+            "regsys": {"homeserver": {"url": self.proxy.base_url, "delegated": True}}
+        }
+        if self.is_alone:
+            options = {
+                "regsys": {"homeserver": None},
+                "matrix_authentication_service": {"enabled": False},
+            }
+        self.options = options  # type: ignore[misc]
+        return super().start()
+
+    def rows(self, sql: str) -> list[Any]:
+        with contextlib.closing(sqlite3.connect(self.folder / "homeserver-regsys.db")) as database:
+            return database.execute(sql).fetchall()
+
+
+class KilledTests(ProxiedCase):
+    """A regsys that is killed before it could tell the Synapse what has ended."""
+
+    def dead_after_s(self, ending: Callable[[], Any], token: str) -> float:
+        """Kill regsys while it tells of what ``ending`` has ended, and start it again: how long
+        after it answers again the token is dead there."""
+        assert self.proxy is not None
+        self.proxy.is_stalled = True
+        thread = threading.Thread(target=lambda: suppressed(ending), daemon=True)
+        thread.start()
+        until(lambda: bool(self.rows("SELECT 1 FROM jobs WHERE kind = 'end_logins'")))
+        self.assertEqual(self.whoami(token).status, 200)
         self.regsys.kill()
+        thread.join(PATIENCE_S)
+        self.proxy.is_stalled = False
         self.regsys = self.start()
-        until(lambda: self.whoami(made["access_token"]).status == 401)
-        self.assertDead(made["access_token"])
+        until(lambda: self.regsys.ask("GET", "/health").status == 200)
+        began_s = time.monotonic()
+        until(lambda: self.whoami(token).status == 401)
+        took_s = time.monotonic() - began_s
+        self.assertDead(token)
+        return took_s
+
+    def test_logout(self) -> None:
+        self.assertSoonDead("logout", {})
+
+    def test_newPassword(self) -> None:
+        self.assertSoonDead("account/password", {"new_password": "an even better horse"})
+
+    def test_deactivation(self) -> None:
+        self.assertSoonDead("account/deactivate", {})
+
+    def assertSoonDead(self, path: str, body: Mapping[str, Any]) -> None:
+        """What this request ends is dead there within a second after regsys answers again. On a
+        machine that is busy with other things it is measured again."""
+        took_s: list[float] = []
+        for number in range(3):
+            name = f"{path.rpartition('/')[2]}{number}"
+            token = self.registered(name)["access_token"]
+            other = self.log_in(name).json["access_token"]
+            for each in (token, other):
+                self.assertEqual(self.whoami(each).status, 200)
+
+            def end(by: str = token) -> None:
+                if path == "logout":
+                    self.regsys.ask("POST", f"{V3}/{path}", body, token=by)
+                else:
+                    self.confirmed("POST", path, by, body)
+
+            dead = other if path == "account/password" else token
+            took_s.append(self.dead_after_s(end, dead))
+            if path == "logout":
+                self.assertEqual(self.whoami(other).status, 200)
+            if took_s[-1] < 1:
+                break
+        if SCALE > 1:
+            print(f"\n*** {path}: dead after {took_s} s", flush=True)
+        self.assertLess(min(took_s), 1)
+
+
+def suppressed(call: Callable[[], Any]) -> None:
+    with contextlib.suppress(Exception):
+        call()
+
+
+class EarlierTests(ProxiedCase):
+    is_alone = True
+
+    def test_switchedOn(self) -> None:
+        """Accounts from before regsys was its auth service cost the Synapse no 500, and work there
+        soon."""
+        assert self.proxy is not None and self.there is not None
+        old = [self.registered(f"old{number}", device_id="PHONE") for number in range(8)]
+        taken = self.registered("taken")["access_token"]
+        self.there.ask("POST", "/_synapse/mas/provision_user", {"localpart": "taken"})
+        self.regsys.kill()
+        address = "'email', 'old1@mail.example', '@old1:test.example', 1, 1"
+        with contextlib.closing(sqlite3.connect(self.folder / "homeserver-regsys.db")) as database:
+            database.execute(f"INSERT INTO threepids VALUES ({address})")
+            database.commit()
+        self.is_alone = False
+        self.proxy.is_stalled = True
+        self.regsys = self.start()
+        self.assertDead(old[0]["access_token"])
+        self.proxy.is_stalled = False
+        unknown = "SELECT 1 FROM users WHERE NOT at_homeserver AND user_id NOT LIKE '@taken:%'"
+        waiting = "SELECT job_id FROM provisioning UNION ALL SELECT job_id FROM jobs"
+        until(lambda: not self.rows(unknown) and not self.rows(waiting))
+        for made in old[1:]:
+            self.assertAlive(made["access_token"], made["user_id"], "PHONE")
+        mails = self.at("GET", "account/3pid", old[1]["access_token"]).json["threepids"]
+        self.assertEqual([mail["address"] for mail in mails], ["old1@mail.example"])
+        self.assertDead(taken)
+        self.assertIn("@taken:test.example, who was here before", self.regsys.output)
+        self.assertEqual(self.log_in("taken").status, 403)
 
 
 class ConnectTests(DelegationCase):
@@ -313,40 +428,54 @@ class RaceTests(DelegationCase):
         path = Path(self.mktemp()).absolute()
         path.write_text(json.dumps(self.bridge))
         type(self).synapse_options = {"app_service_config_files": [str(path)]}
+        type(self).options = {"regsys": {"sessions_per_ip": 10_000}}
         super().setUp()
         assert self.there is not None
         self.people = Crowd([self.regsys.base_url], 8)
         self.bridges = Crowd([self.there.base_url], 8)
+        self.owners: Counter[bool] = Counter()
         for crowd in (self.people, self.bridges):
             self.addCleanup(crowd.close)
 
     def test_name(self) -> None:
-        """One name at both doors, one door after the other, is one account. (docs/synapse.md says
-        what may happen at the same moment.)"""
-        for number in range(4):
+        """One name at both doors in the same moment is one account: the one who has it is told so,
+        and all others that it is taken."""
+        for number in range(ROUNDS):
             name = f"b_{number}"
-            body = {"username": name, "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
+            body = {"username": name, "password": PASSWORD}
+            # Whether the name is free there is asked now.
+            asked = self.people.ask("POST", f"{V3}/register", lambda _, body=body: body)
+            sessions = [answer.json["session"] for answer in asked]
             ghost = {
                 "type": "m.login.application_service",
                 "username": name,
                 "inhibit_login": True,
             }
-            doors = [(self.people, V3, body), (self.bridges, V3, ghost)]
-            answers = []
-            for crowd, prefix, asked in doors if number % 2 else reversed(doors):
-                query = "?access_token=as-token" if crowd is self.bridges else ""
-                path = f"{prefix}/register{query}"
-                answers += crowd.ask("POST", path, lambda _, asked=asked: asked)
+
+            def last(person: int, body: Any = body, sessions: Any = sessions) -> Any:
+                auth = {"type": "m.login.dummy", "session": sessions[person]}
+                return {**body, "auth": auth}
+
+            path = f"{V3}/register"
+            started = self.people.start("POST", path, last)
+            # Either door is the first in some of the rounds.
+            time.sleep(number % 6 * 0.015)
+            started += self.bridges.start(
+                "POST", f"{path}?access_token=as-token", lambda _, ghost=ghost: ghost
+            )
+            answers = [future.result() for future in started]
             made = [answer for answer in answers if answer.status == 200]
             self.assertEqual(len(made), 1, answers)
             taken = {(item.status, item.errcode) for item in answers} - {(200, None)}
             self.assertEqual(taken, {(400, "M_USER_IN_USE")}, answers)
             is_ours = "access_token" in made[0].json
-            self.assertEqual(is_ours, bool(number % 2))
+            self.owners[is_ours] += 1
             self.assertEqual(self.log_in(name).status, 200 if is_ours else 403)
             if is_ours:
                 user_id, device = made[0].json["user_id"], made[0].json["device_id"]
                 self.assertAlive(made[0].json["access_token"], user_id, device)
+        if SCALE > 1:
+            print(f"\n*** {self.id()}: {dict(self.owners)}", flush=True)
 
     def test_session(self) -> None:
         """Sixteen completions of one session are one account, and all have the same answer."""

@@ -7,7 +7,8 @@
    jobs. Only then the client has its answer.
 
 If the name is somebody's there, a transaction undoes the first. A process that dies in between
-leaves the job, which goes on at 2; so does the client's next request, with the same key.
+leaves the job, which goes on at 2; so does the client's next request, with the same key. One of
+them at a time (``accounts/provisioning_attempts.py``): the first attempt begins with the account.
 """
 
 from __future__ import annotations
@@ -20,14 +21,24 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from regsys import clock
-from regsys.accounts.provisioning import Provisioner
+from regsys.accounts.earlier_accounts import EarlierAccounts
+from regsys.accounts.provisioning import HomeserverUsers, Provisioner
+from regsys.accounts.provisioning_attempts import PROVISION_EARLIER, Attempts, Begun
 from regsys.accounts.writer import LocalWriter, OnCreated
-from regsys.errors import Forbidden, RegistrationError, Unavailable, UsernameTaken, UserNotFound
+from regsys.errors import (
+    Forbidden,
+    HomeserverUnavailable,
+    RegistrationError,
+    Unavailable,
+    UsernameTaken,
+    UserNotFound,
+)
 from regsys.interfaces.internal import IRegistrationWriter
 from regsys.model import Created, Login, NewAccount, NewDevice, Secret, UserID
 from regsys.model.account_json import Issue, account_json, parse_account
 from regsys.model.accounts import Outcome
 from regsys.model.jobs import Job, NewJob
+from regsys.model.provisioning import Attempt
 from regsys.model.replication import ReplicationCall
 from regsys.model.token_text import token_hash
 from regsys.storage.provisioning import PROVISION_ACCOUNT, ProvisioningStore
@@ -44,7 +55,10 @@ class DelegatedWriter:
 
     local: LocalWriter
     accounts: UserStore
+    homeserver: HomeserverUsers
     provisioner: Provisioner
+    attempts: Attempts
+    earlier: EarlierAccounts
     pending: ProvisioningStore
     issue: Issue
     start_jobs: Callable[[Sequence[NewJob]], None]
@@ -61,7 +75,7 @@ class DelegatedWriter:
             await self._repeat(created.user_id)
             return created
         try:
-            await self._provision(new, job.job_id)
+            await self._provision(new, Attempt.first(new.user_id, job.job_id, new.created_ms))
         except Unavailable:
             self.start_jobs((job,))
             raise
@@ -93,9 +107,11 @@ class DelegatedWriter:
             await self._complete(attr.evolve(new, jobs=()), job.job_id)
             return
         try:
-            await self._provision(new, job.job_id)
+            await self._finish_earlier(new.user_id)
         except Unavailable:
             raise
+        except UserNotFound:
+            return  # another call has undone it just now
         except RegistrationError as refusal:
             log.warn(
                 "{user_id} is undone: the homeserver cannot have it: {error}",
@@ -111,23 +127,42 @@ class DelegatedWriter:
             raise UsernameTaken() from None
 
     async def _finish_earlier(self, user_id: UserID) -> None:
-        """Provision an account that an earlier call has written and not finished. UserNotFound if
-        there is none."""
-        waiting = await self.pending.pending(user_id)
-        if waiting is not None:
-            await self._provision(_account(waiting.payload, self.issue), waiting.job_id)
+        """Provision an account that an earlier call has written and not finished, or that is from
+        before. UserNotFound if there is none."""
+        begun = await self.attempts.begin(user_id)
+        if begun is not None:
+            await self._go_on(begun)
 
-    async def _provision(self, new: NewAccount, job_id: str) -> None:
+    async def _go_on(self, begun: Begun) -> None:
+        if begun.job.kind == PROVISION_EARLIER:
+            await self.earlier.make(begun)
+        else:
+            await self._provision(_account(begun.job.payload, self.issue), begun.attempt)
+
+    async def _provision(self, new: NewAccount, attempt: Attempt) -> None:
         """Raises what Provisioner.account raises; the account is then undone, unless that was
         Unavailable."""
         try:
-            await self.provisioner.account(new)
+            await self.provisioner.account(
+                attempt,
+                shadow_banned=new.shadow_banned,
+                user_type=new.user_type,
+                add_devices=lambda: self._add_device(new),
+            )
         except Unavailable:
             raise
         except RegistrationError:
-            await self.accounts.undo(new, job_id, clock.now_ms(self.clock))
+            if not await self.accounts.undo(new, attempt, clock.now_ms(self.clock)):
+                raise HomeserverUnavailable(f"another call makes {new.user_id}") from None
             raise
-        await self._complete(new, job_id)
+        await self._complete(new, attempt.job_id)
+
+    async def _add_device(self, new: NewAccount) -> None:
+        if new.device is None:
+            return
+        device, name = new.device.login.device_id, new.device.display_name
+        if not await self.homeserver.upsert_device(new.user_id, device, name):
+            raise HomeserverUnavailable(f"it does not know {new.user_id}, whom it has made")
 
     async def _complete(self, new: NewAccount, job_id: str) -> None:
         now_ms = clock.now_ms(self.clock)

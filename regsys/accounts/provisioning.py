@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional, Protocol, Sequence
+from typing import Any, Awaitable, Callable, Mapping, Optional, Protocol, Sequence
 
 import attr
 from twisted.internet.defer import Deferred
@@ -11,12 +11,17 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from regsys import clock
-from regsys.errors import HomeserverUnavailable, UsernameTaken
-from regsys.interfaces import IDevices, IUserLookup
-from regsys.model import Login, NewAccount, NewDevice, UserID
-from regsys.model.accounts import CLOCKS_APART_MS
+from regsys.errors import (
+    AccountElsewhere,
+    HomeserverDidNothing,
+    HomeserverUnavailable,
+    Unavailable,
+    UsernameTaken,
+)
+from regsys.interfaces import IDevices
+from regsys.model import Login, NewDevice, UserID
 from regsys.model.jobs import Job, NewJob
-from regsys.model.provisioning import HomeserverUser
+from regsys.model.provisioning import Attempt, HomeserverUser, Provisioned
 from regsys.storage.devices import DeviceStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.provisioning import PROVISION_DEVICE, ProvisioningStore
@@ -24,6 +29,8 @@ from regsys.storage.provisioning import PROVISION_DEVICE, ProvisioningStore
 END_LOGINS = "end_logins"
 # How long a client waits until the homeserver knows that a device is logged out.
 TELL_S = 4.0
+# Times at the homeserver are whole seconds by a clock that is compared with ours over the network.
+ROUNDING_MS = 10_000
 
 log = Logger()
 
@@ -32,15 +39,23 @@ class HomeserverUsers(Protocol):
     """What the homeserver offers: ``outbound/synapse.py``. Each call raises HomeserverUnavailable
     if it did not answer, or not as it should."""
 
-    async def provision_user(self, user_id: UserID) -> bool: ...
+    async def provision_user(self, user_id: UserID) -> Provisioned: ...
 
     async def upsert_device(
         self, user_id: UserID, device_id: str, display_name: Optional[str] = None
     ) -> bool: ...
 
+    async def sync_devices(self, user_id: UserID, device_ids: Sequence[str]) -> None: ...
+
     async def delete_device(self, user_id: UserID, device_id: str) -> None: ...
 
     async def delete_user(self, user_id: UserID, erase: bool) -> None: ...
+
+
+class EarlierAccounts(Protocol):
+    """``accounts/earlier_accounts.py``."""
+
+    async def make_again(self, user_id: UserID) -> None: ...
 
 
 class HomeserverAdmin(Protocol):
@@ -55,46 +70,56 @@ class HomeserverAdmin(Protocol):
 
 @attr.frozen(kw_only=True)
 class Provisioner:
-    """Makes accounts and devices there. Each step is idempotent, so a process that goes on after
-    another takes all of them again."""
+    """Makes accounts there, an attempt at a time. Each step is idempotent, so an attempt takes all
+    of them again."""
 
     users: HomeserverUsers
     admin: HomeserverAdmin
+    pending: ProvisioningStore
 
-    async def account(self, new: NewAccount) -> None:
-        """Make the account with its device. UsernameTaken, UsernameReserved or InvalidUsername if
-        it cannot be made there."""
-        await self._user(new.user_id, new.created_ms)
-        # Before the client has its tokens: a shadow-banned user must not say a word.
-        if new.shadow_banned:
-            await self.admin.shadow_ban(new.user_id)
-        if new.user_type is not None:
-            await self.admin.set_user_type(new.user_id, new.user_type)
-        if new.device is not None:
-            device = new.device
-            name = device.display_name
-            if not await self.users.upsert_device(new.user_id, device.login.device_id, name):
-                raise HomeserverUnavailable(f"it does not know {new.user_id}, whom it has made")
-
-    async def device(
-        self, user_id: UserID, device_id: str, display_name: Optional[str], created_ms: int
+    async def account(
+        self,
+        attempt: Attempt,
+        *,
+        shadow_banned: bool,
+        user_type: Optional[str],
+        add_devices: Callable[[], Awaitable[None]],
     ) -> None:
-        """Make the device. An account that it does not know was here before regsys was its auth
-        service, or its database is a new one: it is made, too. Errors as ``account``."""
-        if not await self.users.upsert_device(user_id, device_id, display_name):
-            await self._user(user_id, created_ms)
-            if not await self.users.upsert_device(user_id, device_id, display_name):
-                raise HomeserverUnavailable(f"it does not know {user_id}, whom it has made")
+        """Make the account; ``add_devices`` has its devices made. UsernameTaken, UsernameReserved
+        or InvalidUsername if it cannot be made there. After Unavailable another attempt may
+        begin."""
+        is_made, is_clear, user_id = attempt.is_made, False, attempt.user_id
+        try:
+            if not is_made:
+                await self._user(attempt)
+                is_made = True
+            # Before the client has its tokens: a shadow-banned user must not say a word.
+            if shadow_banned:
+                await self.admin.shadow_ban(user_id)
+            if user_type is not None:
+                await self.admin.set_user_type(user_id, user_type)
+            await add_devices()
+        except Unavailable as error:
+            is_clear = isinstance(error, HomeserverDidNothing)
+            await self.pending.release(attempt, is_made, is_clear)
+            raise
 
-    async def _user(self, user_id: UserID, created_ms: int) -> None:
-        if await self.users.provision_user(user_id):
+    async def _user(self, attempt: Attempt) -> None:
+        made = await self.users.provision_user(attempt.user_id)
+        if made is Provisioned.MADE:
             return
-        # There is such a user already. Since its accounts are ours to make, it is this one, made by
-        # an earlier call; but for those of application services, and those who are older.
-        there = await self.admin.user(user_id)
+        if made is Provisioned.THERE and attempt.earlier_ms is None:
+            # No call of ours can have made it.
+            raise UsernameTaken()
+        since_ms = attempt.began_ms if attempt.earlier_ms is None else attempt.earlier_ms
+        try:
+            there = await self.admin.user(attempt.user_id)
+        except HomeserverDidNothing as error:
+            # What this says of the look says nothing of the call before.
+            raise HomeserverUnavailable(str(error)) from None
         if there is None:
-            raise HomeserverUnavailable(f"{user_id} was there, and is not")
-        is_older = there.created_ms < created_ms - CLOCKS_APART_MS
+            raise HomeserverUnavailable(f"{attempt.user_id} was there, and is not")
+        is_older = there.created_ms < since_ms - ROUNDING_MS
         if there.appservice_id is not None or is_older or there.deactivated:
             raise UsernameTaken()
 
@@ -105,8 +130,8 @@ class ProvisionedDevices:
     """Logins (IDevices) of which the homeserver knows before their tokens are given out."""
 
     devices: DeviceStore
-    users: IUserLookup
-    provisioner: Provisioner
+    homeserver: HomeserverUsers
+    earlier: EarlierAccounts
     pending: ProvisioningStore
     start_jobs: Callable[[Sequence[NewJob]], None]
 
@@ -141,18 +166,23 @@ class ProvisionedDevices:
     async def run(self, job: Job) -> None:
         """The handler of PROVISION_DEVICE jobs."""
         user_id = UserID.parse(job.payload["user_id"])
-        if await self.devices.has_device(user_id, job.payload["device_id"]):
+        if not await self.devices.has_device(user_id, job.payload["device_id"]):
+            return
+        try:
             await self._provision(job.job_id, job.payload)
+        except AccountElsewhere:
+            # The log says so. The account is not active there, whatever its devices are.
+            return
 
     async def _provision(self, job_id: str, payload: Mapping[str, Any]) -> None:
         user_id, device_id = UserID.parse(payload["user_id"]), payload["device_id"]
-        made_ms = await self._made(user_id)
-        await self.provisioner.device(user_id, device_id, payload["display_name"], made_ms)
+        name = payload["display_name"]
+        if not await self.homeserver.upsert_device(user_id, device_id, name):
+            # The homeserver has lost the account, such as with its database.
+            await self.earlier.make_again(user_id)
+            if not await self.homeserver.upsert_device(user_id, device_id, name):
+                raise HomeserverUnavailable(f"it does not know {user_id}, whom it has made")
         await self.pending.device_known(user_id, device_id, job_id)
-
-    async def _made(self, user_id: UserID) -> int:
-        user = await self.users.find(user_id.localpart)
-        return 0 if user is None else user.created_ms
 
 
 @attr.frozen(kw_only=True)

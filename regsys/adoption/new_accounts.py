@@ -61,12 +61,12 @@ class NewAccounts:
         columns = (
             *("user_id", "name_key", "password_hash", "is_guest", "admin", "user_type"),
             *("approved", "shadow_banned", "deactivated", "appservice_id", "created_ms"),
-            *("upgraded_ms", "seen_ms"),
+            *("upgraded_ms", "seen_ms", "at_homeserver"),
         )
         rows = [
             (
                 *(str(user.user_id), key(user), *user.columns.values, user.is_deactivated),
-                *(user.appservice_id, user.created_ms, user.upgraded_ms, user.seen_ms),
+                *(user.appservice_id, user.created_ms, user.upgraded_ms, user.seen_ms, True),
             )
             for user in users
         ]

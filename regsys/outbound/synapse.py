@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from regsys import deadlines
 from regsys.config import DelegationConfig
 from regsys.errors import (
+    HomeserverDidNothing,
     HomeserverRefusal,
     HomeserverUnavailable,
     InvalidUsername,
@@ -28,13 +29,16 @@ from regsys.errors import (
     UsernameReserved,
 )
 from regsys.model import Client, Secret, UserID
-from regsys.outbound.http import Answer, HTTPClient, KeptConnections, NoAnswer
+from regsys.model.provisioning import Provisioned
+from regsys.outbound.http import Answer, HTTPClient, KeptConnections, NoAnswer, NotConnected
 
 # One call. A client waits for several, and must have its answer within ten seconds.
 ASK_S = 5.0
 # While the homeserver cannot be asked, the time between two log lines.
 LOG_EVERY_S = 30.0
 MAX_TEXT = 300
+# It was asked, and has refused to look at the request.
+_REFUSED = (401, 403, 404, 429)
 
 log = Logger()
 
@@ -77,17 +81,19 @@ class Synapse:
         """Whether it has a user of this name, whoever has made it. Errors as ``is_free``."""
         return not await self.is_free(user_id)
 
-    async def provision_user(self, user_id: UserID) -> bool:
-        """Make the user if there is none; True if this call has made it. A user who exists is not
-        changed: False, who may be ours, from an earlier call whose answer was lost, or from one at
-        the same moment. UsernameReserved, InvalidUsername."""
+    async def provision_user(self, user_id: UserID) -> Provisioned:
+        """Make the user if there is none; a user who exists is not changed. UsernameReserved,
+        InvalidUsername; HomeserverDidNothing if it is certain that this call makes no user."""
         answer = await self._post("provision_user", user_id)
-        if answer.status in (200, 201):
-            return answer.status == 201
-        if errcode(answer) == "M_USER_IN_USE":
-            # It was made between this call's own look and its write.
-            return False
-        raise self._name_refused("provision_user", answer)
+        # M_USER_IN_USE: somebody else has made it between this call's own look and its write.
+        if errcode(answer) == "M_USER_IN_USE" or self._is_done("provision_user", answer):
+            if answer.status == 201:
+                return Provisioned.MADE
+            return Provisioned.UNCLEAR if answer.is_repeated else Provisioned.THERE
+        refusal = self._name_refused("provision_user", answer)
+        if answer.status in _REFUSED and not answer.is_repeated:
+            raise HomeserverDidNothing(str(refusal))
+        raise refusal
 
     async def set_emails(self, user_id: UserID, addresses: Sequence[str]) -> None:
         """Replace the user's addresses. Synapse takes each away from whoever else has it: send only
@@ -172,6 +178,12 @@ class Synapse:
         if not is_unknown(answer):
             self._check("delete_device", answer, 204)
 
+    async def sync_devices(self, user_id: UserID, device_ids: Sequence[str]) -> None:
+        """Make those that it lacks, and delete all others: only for an account that was not usable
+        there until now, as it would delete the device of a login that is just being made."""
+        answer = await self._post("sync_devices", user_id, {"devices": list(device_ids)})
+        self._check("sync_devices", answer, 200)
+
     # --- Requests --------------------------------------------------------------------------
 
     async def _get(self, call: str, user_id: UserID) -> Answer:
@@ -205,17 +217,26 @@ class Synapse:
         try:
             return await asking.addTimeout(seconds, self.http.clock, _too_slow)
         except NoAnswer as reason:
-            raise self.unavailable(_name(path), str(reason)) from None
+            found = self.unavailable(_name(path), str(reason))
+            if isinstance(reason, NotConnected):
+                raise HomeserverDidNothing(str(found)) from None
+            raise found from None
 
     async def _send(
         self, method: str, path: str, headers: Mapping[str, str], body: Optional[Mapping[str, Any]]
     ) -> Answer:
         try:
             return await self._send_once(method, path, headers, body)
+        except NotConnected:
+            raise
         except NoAnswer:
             if not self.keeps_connections:
                 raise
-            return await self._send_once(method, path, headers, body)
+        try:
+            answer = await self._send_once(method, path, headers, body)
+        except NotConnected as reason:
+            raise NoAnswer(str(reason)) from None
+        return attr.evolve(answer, is_repeated=True)
 
     async def _send_once(
         self, method: str, path: str, headers: Mapping[str, str], body: Optional[Mapping[str, Any]]
@@ -260,6 +281,13 @@ class Synapse:
             )
         return HomeserverUnavailable(sentence)
 
+    def _is_done(self, call: str, answer: Answer) -> bool:
+        """Whether it has done what the call asks for. Another server may answer 200, too."""
+        if answer.status not in (200, 201):
+            return False
+        self.json_object(call, answer)
+        return True
+
     def _check(self, call: str, answer: Answer, *expected: int) -> None:
         if answer.status not in expected:
             raise self.refused(call, answer)
@@ -283,7 +311,7 @@ class Synapse:
 
 _CALLS = frozenset(
     "query_user provision_user is_localpart_available delete_user upsert_device delete_device"
-    " set_displayname allow_cross_signing_reset".split()
+    " sync_devices set_displayname allow_cross_signing_reset".split()
 )
 
 

@@ -3,12 +3,15 @@ which Synapse has us introspect: so no administrator's account is needed."""
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Callable, Mapping, Optional, Sequence
 from urllib.parse import quote
 
 import attr
 from twisted.logger import Logger
 
+from regsys import clock
 from regsys.model import Secret, UserID
 from regsys.model.provisioning import HomeserverUser
 from regsys.outbound.http import Answer
@@ -36,11 +39,22 @@ class SynapseAdmin:
         created_s, service = found.get("creation_ts"), found.get("appservice_id")
         if type(created_s) is not int or not isinstance(service, (str, type(None))):
             raise self.synapse.unavailable("v2/users", "the answer has another shape")
+        now_ms = clock.now_ms(self.synapse.http.clock)
         return HomeserverUser(
             appservice_id=service,
-            created_ms=created_s * 1000,
+            created_ms=created_s * 1000 + now_ms - _clock_ms(answer.date, now_ms),
             deactivated=found.get("deactivated") is True,
         )
+
+    async def emails(self, user_id: UserID) -> Sequence[str]:
+        """The email addresses that the user, whom it knows, has there."""
+        answer = await self._ask("GET", f"v2/users/{quote(str(user_id), '')}", user_id)
+        if answer.status != 200:
+            raise self.synapse.refused("v2/users", answer)
+        found = self.synapse.json_object("v2/users", answer).get("threepids")
+        if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+            raise self.synapse.unavailable("v2/users", "the answer has no threepids")
+        return [str(item.get("address")) for item in found if item.get("medium") == "email"]
 
     async def email_owner(self, acting: UserID, address: str) -> Optional[UserID]:
         """The user who has this email address; None if nobody has. ``acting``: any user whom it
@@ -89,3 +103,12 @@ class SynapseAdmin:
                 " homeserver's main process: its workers serve only a part of the admin API",
             )
         return answer
+
+
+def _clock_ms(date: Optional[str], now_ms: int) -> int:
+    """The time by the clock of whoever has answered with this Date; ``now_ms`` if it has none."""
+    try:
+        moment = parsedate_to_datetime(date or "")
+    except (TypeError, ValueError):
+        return now_ms
+    return int(moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp() * 1000)

@@ -1,4 +1,4 @@
-"""Devices and the token pairs of their logins."""
+"""Devices, and the store of their logins, whose tokens are in storage/logins.py."""
 
 from __future__ import annotations
 
@@ -17,15 +17,10 @@ from regsys.model.accounts import password_fingerprint
 from regsys.model.devices import Device, StoredLogin, WhichDevices
 from regsys.model.jobs import NewJob
 from regsys.model.token_text import token_hash
-from regsys.storage import jobs, replication_calls, sessions
-from regsys.storage.batches import delete_some
+from regsys.storage import jobs, logins, replication_calls, sessions
 from regsys.storage.database import Database, Transaction
 from regsys.storage.which_devices import condition
 
-# How long a spent pair, or one whose session has ended, is kept. A client that presents a spent
-# token is answered with a soft logout, since its device still exists. A pair that has only expired
-# is kept as long as its device.
-SPENT_KEPT_MS = 24 * 3600 * 1000
 # Makes the job that tells a homeserver of a device; whether it is new is the argument.
 JobOfDevice = Callable[[bool], NewJob]
 
@@ -73,8 +68,9 @@ async def tell(
         await ended.tell(removed.job)
 
 
-# The lease of such a job: if this process dies, another soon goes on.
-ENDED_LEASE_MS = 10_000
+# The lease of such a job, which is idempotent: no longer than the homeserver needs as a rule, since
+# a token is to be dead there within a second also if this process dies.
+ENDED_LEASE_MS = 400
 
 
 def put(txn: Transaction, user_id: UserID, device: NewDevice) -> bool:
@@ -84,7 +80,7 @@ def put(txn: Transaction, user_id: UserID, device: NewDevice) -> bool:
     fresh = _add_orlock(txn, str(user_id), device)
     if login.terms.is_guest:
         return fresh
-    added = _insert_login(txn, user_id, login, replaces=None)
+    added = logins.insert(txn, user_id, login, replaces=None)
     # If the same login is written again after a lost reply, its successors must stay.
     if added and not fresh:
         txn.run(
@@ -104,7 +100,7 @@ def _add_orlock(txn: Transaction, user_id: str, device: NewDevice) -> bool:
         auth_provider_id=device.auth_provider_id,
         auth_provider_session_id=device.auth_provider_session_id,
     ):
-        if lock(txn, user_id, device.login.device_id):
+        if logins.lock_device(txn, user_id, device.login.device_id):
             return False
         # The device was logged out just now: insert it again.
     return True
@@ -137,32 +133,6 @@ def remove(
     job = ended.job(user_id, removed.device_ids, erase)
     jobs.insert_held(txn, (job,), ended.now_ms(), ENDED_LEASE_MS)
     return attr.evolve(removed, job=job)
-
-
-def lock(txn: Transaction, user_id: str, device_id: str) -> bool:
-    """Lock the device's row, so that its refreshes, first uses, logins and logouts run one after
-    the other; False if there is no such device."""
-    row = txn.one(
-        "SELECT 1 FROM devices WHERE user_id = ? AND device_id = ?" + txn.dialect.for_update,
-        (user_id, device_id),
-    )
-    return row is not None
-
-
-def _insert_login(txn: Transaction, user_id: UserID, login: Login, replaces: Optional[str]) -> bool:
-    refresh = login.refresh_token
-    return txn.insert(
-        "logins",
-        access_hash=token_hash(login.access_token.reveal()),
-        refresh_hash=None if refresh is None else token_hash(refresh.reveal()),
-        user_id=str(user_id),
-        device_id=login.device_id,
-        valid_until_ms=login.terms.valid_until_ms,
-        refresh_until_ms=login.terms.refresh_until_ms,
-        session_until_ms=login.terms.session_until_ms,
-        replaces=replaces,
-        made_with=None if login.made_with is None else login.made_with.reveal(),
-    )
 
 
 def check_guest(asked: bool, is_guest: bool) -> None:
@@ -211,12 +181,16 @@ class DeviceStore:
     async def confirm(self, access_hash: str) -> None:
         """A token of this new pair has been used: mark the pair that it replaces as spent
         (contract B4.6)."""
-        await self.db.transaction("confirm_login", _confirm, access_hash, clock.now_ms(self.clock))
+        await self.db.transaction(
+            "confirm_login", logins.confirm, access_hash, clock.now_ms(self.clock)
+        )
 
     async def succeed(self, predecessor: str, user_id: UserID, login: Login) -> bool:
         """Add the pair that replaces ``predecessor`` (an access hash), in place of an earlier
         successor that is unused; False if a successor is in use or the device is gone."""
-        return await self.db.transaction("succeed_login", _succeed, predecessor, user_id, login)
+        return await self.db.transaction(
+            "succeed_login", logins.succeed, predecessor, user_id, login
+        )
 
     async def has_device(self, user_id: UserID, device_id: str) -> bool:
         """Whether the user has this device."""
@@ -261,7 +235,7 @@ class DeviceStore:
         return await self.db.transaction("add_device", _add, user_id, device)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
-        return await self.db.transaction("expire_logins", _delete_expired, now_ms, at_most)
+        return await self.db.transaction("expire_logins", logins.delete_expired, now_ms, at_most)
 
 
 def _register(
@@ -312,67 +286,12 @@ def mark_unknown(txn: Transaction, user_id: UserID, device_id: str, job_id: str)
     )
 
 
-_LOGIN = (
-    "SELECT l.access_hash, l.user_id, l.device_id, l.valid_until_ms, l.refresh_until_ms,"
-    " l.session_until_ms, l.replaces, l.spent_ms, l.refresh_hash, u.deactivated, u.admin"
-    " FROM logins l JOIN users u ON u.user_id = l.user_id WHERE "
-)
-
-
-def stored_login(txn: Transaction, condition: str, value: str) -> Optional[StoredLogin]:
-    row = txn.one(_LOGIN + condition, (value,))
-    if row is None:
-        return None
-    return StoredLogin(
-        access_hash=row[0],
-        user_id=UserID.parse(row[1]),
-        terms=LoginTerms(
-            device_id=row[2],
-            refreshable=row[8] is not None,
-            valid_until_ms=row[3],
-            refresh_until_ms=row[4],
-            session_until_ms=row[5],
-        ),
-        replaces=row[6],
-        spent=row[7] is not None,
-        deactivated=bool(row[9]),
-        admin=bool(row[10]),
-    )
-
-
 def _by_access(txn: Transaction, access_hash: str) -> Optional[StoredLogin]:
-    return stored_login(txn, "l.access_hash = ?", access_hash)
+    return logins.stored_login(txn, "l.access_hash = ?", access_hash)
 
 
 def _by_refresh(txn: Transaction, refresh_hash: str) -> Optional[StoredLogin]:
-    return stored_login(txn, "l.refresh_hash = ?", refresh_hash)
-
-
-def _confirm(txn: Transaction, access_hash: str, now_ms: int) -> None:
-    row = txn.one(
-        "SELECT user_id, device_id FROM logins WHERE access_hash = ? AND replaces IS NOT NULL",
-        (access_hash,),
-    )
-    if row is None:
-        return
-    lock(txn, row[0], row[1])
-    # Looked up again under the lock: another successor may have replaced this one.
-    txn.run(
-        "UPDATE logins SET spent_ms = ? WHERE spent_ms IS NULL AND access_hash ="
-        " (SELECT replaces FROM logins WHERE access_hash = ?)",
-        (now_ms, access_hash),
-    )
-    txn.run("UPDATE logins SET replaces = NULL WHERE access_hash = ?", (access_hash,))
-
-
-def _succeed(txn: Transaction, predecessor: str, user_id: UserID, login: Login) -> bool:
-    lock(txn, str(user_id), login.device_id)
-    row = txn.one("SELECT spent_ms FROM logins WHERE access_hash = ?", (predecessor,))
-    if row is None or row[0] is not None:
-        return False
-    txn.run("DELETE FROM logins WHERE replaces = ?", (predecessor,))
-    _insert_login(txn, user_id, login, replaces=predecessor)
-    return True
+    return logins.stored_login(txn, "l.refresh_hash = ?", refresh_hash)
 
 
 def _delete(
@@ -431,10 +350,3 @@ def _add(txn: Transaction, user_id: UserID, device: Device) -> bool:
 def _has_device(txn: Transaction, user_id: UserID, device_id: str) -> bool:
     sql = "SELECT 1 FROM devices WHERE user_id = ? AND device_id = ?"
     return txn.one(sql, (str(user_id), device_id)) is not None
-
-
-def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:
-    before_ms = (now_ms - SPENT_KEPT_MS,)
-    spent = delete_some(txn, "logins", "access_hash", "spent_ms < ?", before_ms, at_most)
-    ended = "session_until_ms < ?"
-    return spent + delete_some(txn, "logins", "access_hash", ended, before_ms, at_most - spent)

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from regsys.interfaces import IPushers
 from regsys.model import Pusher, UserID
-from regsys.storage import devices
+from regsys.storage import logins
 from regsys.storage.database import Database, Transaction
 
 
@@ -31,7 +31,7 @@ class PusherStore:
 
 def _add(txn: Transaction, pusher: Pusher) -> None:
     # Locked, so that the device cannot be deleted before its pusher is there to be deleted with it.
-    if not devices.lock(txn, str(pusher.user_id), pusher.device_id):
+    if not logins.lock_device(txn, str(pusher.user_id), pusher.device_id):
         return
     txn.run(
         "DELETE FROM pushers WHERE user_id = ? AND app_id = ? AND pushkey = ?",

@@ -14,11 +14,13 @@ from regsys.model import GUEST_DEVICE_ID, NewAccount, User, UserID
 from regsys.model.accounts import NewPassword, Outcome, password_fingerprint
 from regsys.model.devices import ALL_DEVICES, WhichDevices
 from regsys.model.jobs import NewJob
+from regsys.model.provisioning import Attempt
 from regsys.storage import (
     consents,
     devices,
     idempotency_keys,
     jobs,
+    logins,
     provisioning,
     registration_tokens,
     replication_calls,
@@ -98,10 +100,10 @@ class UserStore:
     async def delete_for(self, user_id: UserID) -> None:
         await self.deactivate(user_id, False, (), 0)
 
-    async def undo(self, new: NewAccount, job_id: str, now_ms: int) -> bool:
+    async def undo(self, new: NewAccount, attempt: Attempt, now_ms: int) -> bool:
         """Remove an account that is not provisioned yet, and never can be, as if it had never been
-        made; False if it is no longer waiting for this job."""
-        undone = await self.db.transaction("undo_account", provisioning.undo, new, job_id, now_ms)
+        made; False if it is no longer waiting, or another attempt has it."""
+        undone = await self.db.transaction("undo_account", provisioning.undo, new, attempt, now_ms)
         if undone:
             # It may have been the first.
             self._has_real_users = False
@@ -167,6 +169,7 @@ def _add_user(txn: Transaction, new: NewAccount) -> None:
         deactivated=False,
         appservice_id=new.appservice_id,
         created_ms=new.created_ms,
+        at_homeserver=provisioning.is_at_homeserver(new),
     )
     if not added:
         raise UsernameTaken()
@@ -193,7 +196,8 @@ def _change_password(
         raise UserDeactivated()
     if new.confirmed_by not in (None, password_fingerprint(user[1])):
         raise LoginFailed()
-    if new.device_id is not None and not devices.lock(txn, str(new.user_id), new.device_id):
+    device_id = new.device_id
+    if device_id is not None and not logins.lock_device(txn, str(new.user_id), device_id):
         raise UnknownToken()
     if new.reset_sid is not None and not validations.use_for_reset(txn, new.user_id, new.reset_sid):
         return False, none_removed

@@ -17,7 +17,7 @@ from regsys.storage.housekeeping import Housekeeping
 from regsys.templates import Templates
 from regsys.web.pages import Pages
 from regsys.wiring import jobs, template_checks
-from regsys.wiring.delegation import NO_JOBS
+from regsys.wiring.delegation import FIRST_JOBS, NO_JOBS, URGENT
 from regsys.wiring.endpoints import endpoints
 from regsys.wiring.foundation import Foundation
 from regsys.wiring.modules import arrange, load_modules
@@ -57,6 +57,8 @@ def assemble(
         held=parts.held_jobs,
         metrics=parts.process.metrics if runs_jobs else None,
         announce=announce,
+        urgent=URGENT,
+        first=FIRST_JOBS,
     )
     _check_templates(parts, made.signup)
     pages = Pages(Templates.load(config.public_baseurl, parts.template_directories))

@@ -7,8 +7,10 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 import attr
 
 from regsys.accounts.delegated_writer import DelegatedWriter
+from regsys.accounts.earlier_accounts import FIND_EARLIER, EarlierAccounts, find_earlier
 from regsys.accounts.homeserver_emails import HomeserverEmails
 from regsys.accounts.provisioning import END_LOGINS, LoginsEnd, ProvisionedDevices, Provisioner
+from regsys.accounts.provisioning_attempts import PROVISION_EARLIER, Attempts
 from regsys.accounts.writer import LocalWriter, OnCreated
 from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.introspection import Introspection
@@ -25,6 +27,7 @@ from regsys.outbound.http import HTTPClient
 from regsys.outbound.synapse import Synapse
 from regsys.outbound.synapse_admin import SynapseAdmin
 from regsys.storage.devices import DeviceStore
+from regsys.storage.earlier_accounts import EarlierAccountStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.provisioning import (
     PROVISION_ACCOUNT,
@@ -41,8 +44,13 @@ from regsys.wiring.process import Process
 NO_JOBS: Mapping[str, Optional[Handler]] = {
     PROVISION_ACCOUNT: None,
     PROVISION_DEVICE: None,
+    PROVISION_EARLIER: None,
+    FIND_EARLIER: None,
     END_LOGINS: None,
 }
+# The kind that must not wait, and what begins with each process that tells a homeserver.
+URGENT = (END_LOGINS,)
+FIRST_JOBS = (find_earlier(),)
 # Numbers alone are refused there: they are kept for guests.
 NUMBER_PREFIX = "u"
 
@@ -84,6 +92,7 @@ class Delegation:
             return tokens.make(user_id, is_admin=True)
 
         admin = SynapseAdmin(synapse=synapse, token_of=token_of)
+        pending = ProvisioningStore(database)
         return cls(
             config=config.delegation,
             public_baseurl=config.public_baseurl,
@@ -91,8 +100,8 @@ class Delegation:
             synapse=synapse,
             admin=admin,
             tokens=tokens,
-            provisioner=Provisioner(users=synapse, admin=admin),
-            pending=ProvisioningStore(database),
+            provisioner=Provisioner(users=synapse, admin=admin, pending=pending),
+            pending=pending,
             users=UserStore(database),
             devices=DeviceStore(database, clock),
             jobs=JobStore(database),
@@ -125,7 +134,10 @@ class Delegation:
                 local, devices=provisioned, start_jobs=lambda jobs: None, on_created=()
             ),
             accounts=local.accounts,
+            homeserver=self.synapse,
             provisioner=self.provisioner,
+            attempts=self.attempts,
+            earlier=self.earlier,
             pending=self.pending,
             issue=local.logins.issue,
             start_jobs=self.start_jobs,
@@ -136,20 +148,49 @@ class Delegation:
     def provisioned_devices(self, devices: DeviceStore) -> ProvisionedDevices:
         return ProvisionedDevices(
             devices=devices,
-            users=self.users,
-            provisioner=self.provisioner,
+            homeserver=self.synapse,
+            earlier=self.earlier,
             pending=self.pending,
             start_jobs=self.start_jobs,
         )
 
+    @property
+    def attempts(self) -> Attempts:
+        earlier = EarlierAccountStore(self.devices.db)
+        return Attempts(pending=self.pending, earlier=earlier, clock=self.clock)
+
+    @property
+    def earlier(self) -> EarlierAccounts:
+        return EarlierAccounts(
+            store=EarlierAccountStore(self.devices.db),
+            devices=self.devices,
+            homeserver=self.synapse,
+            provisioner=self.provisioner,
+            pending=self.pending,
+            attempts=self.attempts,
+            jobs=self.jobs,
+            start_jobs=self.start_jobs,
+            clock=self.clock,
+        )
+
     def emails(self, owners: IThreepidStore) -> HomeserverEmails:
-        return HomeserverEmails(homeserver=self.synapse, admin=self.admin, owners=owners)
+        return HomeserverEmails(
+            homeserver=self.synapse,
+            admin=self.admin,
+            owners=owners,
+            known=self.pending,
+            jobs=self.jobs,
+            start_jobs=self.start_jobs,
+            clock=self.clock,
+        )
 
     def handlers(self, writer: DelegatedWriter) -> Mapping[str, Optional[Handler]]:
         """What runs the jobs."""
         return {
             PROVISION_ACCOUNT: writer.recover,
             PROVISION_DEVICE: self.provisioned_devices(self.devices).run,
+            PROVISION_EARLIER: self.earlier.run,
+            FIND_EARLIER: self.earlier.find,
             END_LOGINS: self.logins_end.run,
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import attr
 from twisted.internet.task import Clock
@@ -10,15 +10,18 @@ from twisted.trial.unittest import TestCase
 
 from regsys.accounts.deactivation import Deactivation
 from regsys.accounts.delegated_writer import DelegatedWriter
+from regsys.accounts.earlier_accounts import EarlierAccounts
 from regsys.accounts.provisioning import ProvisionedDevices, Provisioner
+from regsys.accounts.provisioning_attempts import Attempts
 from regsys.accounts.writer import LocalWriter
 from regsys.credentials.access_tokens import GuestTokens, Logins, TokenAuth
 from regsys.errors import Forbidden
 from regsys.interfaces import IAuth
 from regsys.interfaces.internal import IJobPlanner, IRegistrationWriter
 from regsys.model import DeviceRequest, UserID
-from regsys.model.provisioning import HomeserverUser
+from regsys.model.provisioning import HomeserverUser, Provisioned
 from regsys.storage.devices import DeviceStore
+from regsys.storage.earlier_accounts import EarlierAccountStore
 from regsys.storage.jobs import JobStore
 from regsys.storage.provisioning import KnownLogins, ProvisioningStore
 from regsys.storage.threepids import ThreepidStore
@@ -36,10 +39,10 @@ class Homeserver:
 
     users: dict[UserID, set[str]] = attr.field(factory=dict)
 
-    async def provision_user(self, user_id: UserID) -> bool:
+    async def provision_user(self, user_id: UserID) -> Provisioned:
         is_new = user_id not in self.users
         self.users.setdefault(user_id, set())
-        return is_new
+        return Provisioned.MADE if is_new else Provisioned.THERE
 
     async def upsert_device(
         self, user_id: UserID, device_id: str, display_name: Optional[str] = None
@@ -48,6 +51,9 @@ class Homeserver:
             return False
         self.users[user_id].add(device_id)
         return True
+
+    async def sync_devices(self, user_id: UserID, device_ids: Sequence[str]) -> None:
+        self.users[user_id] = set(device_ids)
 
     async def delete_device(self, user_id: UserID, device_id: str) -> None:
         self.users[user_id].discard(device_id)
@@ -82,13 +88,26 @@ class Delegated(WriterContract):
         known = KnownLogins(database, clock)
         auth = TokenAuth(logins=known, accounts=users, guests=guests, clock=clock)
         homeserver, pending = Homeserver(), ProvisioningStore(database)
-        provisioner = Provisioner(users=homeserver, admin=homeserver)
+        provisioner = Provisioner(users=homeserver, admin=homeserver, pending=pending)
+        store = EarlierAccountStore(database)
+        attempts = Attempts(pending=pending, earlier=store, clock=clock)
+        earlier = EarlierAccounts(
+            store=store,
+            devices=devices,
+            homeserver=homeserver,
+            provisioner=provisioner,
+            pending=pending,
+            attempts=attempts,
+            jobs=jobs,
+            start_jobs=start_jobs,
+            clock=clock,
+        )
         local = LocalWriter(
             accounts=users,
             devices=ProvisionedDevices(
                 devices=devices,
-                users=users,
-                provisioner=provisioner,
+                homeserver=homeserver,
+                earlier=earlier,
                 pending=pending,
                 start_jobs=start_jobs,
             ),
@@ -108,7 +127,10 @@ class Delegated(WriterContract):
         writer = DelegatedWriter(
             local=local,
             accounts=users,
+            homeserver=homeserver,
             provisioner=provisioner,
+            attempts=attempts,
+            earlier=earlier,
             pending=pending,
             issue=logins.issue,
             start_jobs=start_jobs,

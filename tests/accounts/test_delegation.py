@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from pathlib import Path
@@ -11,9 +12,11 @@ from urllib.parse import quote, urlsplit
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Request
 
+from regsys.accounts import earlier_accounts as accounts_from_before
 from regsys.accounts.provisioning import TELL_S
 from regsys.client_api.introspection import Introspection
 from regsys.credentials.internal_tokens import InternalTokens
@@ -21,14 +24,15 @@ from regsys.errors import Forbidden
 from regsys.interfaces import Verdict
 from regsys.jobs import wait_ms
 from regsys.model import Registration, Secret, Threepid, UserID
+from regsys.storage import earlier_accounts
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, config, memory_process, system
 from regsys.threepids.changes import ThreepidWriter
 from regsys.wiring import embedded
 from regsys.wiring.subsystem import Subsystem
 from tests.doubles.synapse import AS_TOKEN, FORGET, HANG_UP, SECRET, STALL, SynapseDouble, User
-from tests.support import invariants
+from tests.support import crash, invariants
 from tests.support.case import DUMMY, PASSWORD, SystemCase
-from tests.support.client import V3, Answer
+from tests.support.client import V3, Answer, Client
 from tests.support.crash import NOW_S, CrashCase, OnSQLite, Process
 from tests.support.due_jobs import run_due
 from tests.web.test_page_headers import SafePages
@@ -113,6 +117,18 @@ class AccountTests(DelegatedCase):
         self.assertEqual([name for name, _ in self.double.calls], calls)
         self.settle()
         self.assertNothingWaits()
+
+    def test_statements(self) -> None:
+        """That an attempt begins with the account costs no statement: what the homeserver does not
+        know is one row, written and deleted once."""
+        self.register("bob")
+        statements: list[str] = []
+        connection: Any = self.database.pool.connection  # type: ignore[attr-defined]
+        connection.set_trace_callback(statements.append)
+        self.register("alice")
+        connection.set_trace_callback(None)
+        about = [text.split()[0] for text in statements if "provisioning" in text]
+        self.assertEqual(about, ["INSERT", "DELETE"])
 
     def test_dialogue(self) -> None:
         """A dialogue asks once whether its name is free, unless it asks for another."""
@@ -260,6 +276,80 @@ class AccountTests(DelegatedCase):
         self.settle()
         self.assertNotIn("alice", self.double.users)
 
+    def both_register(self) -> Any:
+        """Alice, who has the address a@mail.example, and Bob; the writer of addresses."""
+        register = self.subsystem.handler.register_user
+        held = (Threepid("email", "a@mail.example", 1),)
+        self.wait(register(Registration(localpart="alice", threepids=held)))
+        self.register("bob")
+        self.settle()
+        writer: Any = self.main.handler._writer
+        parts = writer.local.deactivation.rest.parts
+        return next(part for part in parts if isinstance(part, ThreepidWriter))
+
+    def assertBobs(self) -> None:
+        """The address is Bob's on both sides, and nobody else's."""
+        owners = {name: user.emails for name, user in self.double.users.items() if user.emails}
+        self.assertEqual(owners, {"bob": ["a@mail.example"]})
+        self.assertEqual(self.rows("SELECT user_id FROM threepids"), [("@bob:test.example",)])
+        self.assertNothingWaits()
+
+    def test_handedOn(self) -> None:
+        """An address that another account of ours has given up here is its new owner's there, also
+        if the homeserver has not heard of the former change yet."""
+        addresses = self.both_register()
+        self.double.faults["query_user"] = [HANG_UP]
+        self.wait(addresses.remove(ALICE, "email", "a@mail.example"))
+        bob = UserID("bob", "test.example")
+        self.wait(addresses.add(bob, Threepid("email", "a@mail.example", 1)))
+        self.settle()
+        self.assertEqual(self.double.users["bob"].emails, ["a@mail.example"])
+        self.later()
+        self.assertBobs()
+
+    def test_addressMeanwhile(self) -> None:
+        """At whichever call of a job the address goes to another account, whose own job is faster,
+        both sides agree in the end: what a late call takes back is made good."""
+        for number in range(12):
+            self.system()
+            self.double.users.clear()
+            self.double.on_call = lambda call: None
+            addresses, left = self.both_register(), [number]
+
+            def on_call(call: str, left: list[int] = left) -> None:
+                left[0] -= 1
+                if left[0] == -1:
+                    bobs = "UPDATE threepids SET user_id = '@bob:test.example'"
+                    self.change(f"{bobs} WHERE address LIKE 'a@%'")
+                    self.double.users["alice"].emails = []
+                    self.double.users["bob"].emails = ["a@mail.example"]
+
+            self.double.on_call = on_call
+            other = Threepid("email", "b@mail.example", 1)
+            self.wait(addresses.add(ALICE, other))
+            self.settle()
+            if left[0] >= 0:
+                self.assertGreater(number, 4)
+                return
+            self.wait(addresses.remove(ALICE, "email", "b@mail.example"))
+            self.settle()
+            self.later()
+            self.assertBobs()
+        self.fail("there are more calls")
+
+    def test_addressOfNobodyOurs(self) -> None:
+        """The homeserver's user with the name of an account that it cannot have keeps theirs."""
+        addresses = self.both_register()
+        self.double.users["carol"] = User(emails=["c@mail.example"])
+        SystemCase.system(self, database=self.database)
+        self.register("carol")
+        self.restart()
+        self.wait(addresses.add(ALICE, Threepid("email", "c@mail.example", 1)))
+        self.settle()
+        self.later()
+        self.assertEqual(self.double.users["carol"].emails, ["c@mail.example"])
+        self.assertEqual(self.double.users["alice"].emails, ["a@mail.example"])
+
     def test_bridges(self) -> None:
         """An application service's registration is passed on: the account is the homeserver's
         alone, and its answer is the client's."""
@@ -291,6 +381,259 @@ class AccountTests(DelegatedCase):
         parts: Any = {"store": None, "devices": None, "auth": None}
         with self.assertRaisesRegex(ValueError, "delegated is for a regsys that keeps"):
             embedded(chosen, self.clock, process=process, **parts)
+
+
+class AttemptTests(DelegatedCase):
+    """A name at both doors: who has made a user that is there."""
+
+    BODY: ClassVar[Mapping[str, Any]] = {"username": "alice", "password": PASSWORD}
+
+    def begin(self) -> Mapping[str, Any]:
+        session = self.challenge(**self.BODY)["session"]
+        self.clock.advance(0)
+        return {**self.BODY, "auth": {**DUMMY, "session": session}}
+
+    def taken(self) -> None:
+        """A service whose namespace is not exclusive makes the user: nothing there says who."""
+        self.double.users["alice"] = User(created_s=int(self.clock.seconds()))
+
+    def assertTaken(self, answer: Answer) -> None:
+        self.assertRefused(answer, 400, "M_USER_IN_USE")
+        self.assertEqual(self.counts()["users"], 0)
+        self.assertEqual(self.double.users["alice"].devices, {})
+
+    def test_takenMeanwhile(self) -> None:
+        """The first call to make a user is certain: who is there then is not ours."""
+
+        def on_call(call: str) -> None:
+            if call == "provision_user":
+                self.taken()
+
+        body, self.double.on_call = self.begin(), on_call
+        self.assertTaken(self.client.register(**body))
+        self.assertEqual(self.double.called("v2/users"), 0)
+
+    def test_afterRefusal(self) -> None:
+        """So it is after a call that cannot have made them."""
+        body = self.begin()
+        self.double.faults = {"provision_user": ["404", "404"]}
+        self.assertEqual(self.client.register(**body).status, 503)
+        self.failed_jobs.flush()
+        self.taken()
+        self.assertTaken(self.client.register(**body))
+
+    def test_beforeLostAnswer(self) -> None:
+        """If the answer to an earlier call was lost, who is older than that is not ours."""
+        body = self.begin()
+        self.clock.advance(60)
+        self.taken()
+        self.clock.advance(60)
+        self.double.faults = {"provision_user": [HANG_UP, HANG_UP]}
+        self.assertEqual(self.client.register(**body).status, 503)
+        self.failed_jobs.flush()
+        self.assertTaken(self.client.register(**body))
+
+    def test_madeAndNotWhole(self) -> None:
+        """Who is known to be made by us is not asked about again."""
+        body = self.begin()
+        self.double.faults = {"upsert_device": ["500", "500"]}
+        self.assertEqual(self.client.register(**body).status, 503)
+        self.failed_jobs.flush()
+        self.assertEqual(self.client.register(**body).status, 200)
+        self.assertEqual(self.double.called("provision_user"), 1)
+
+    def stalled(self, body: Mapping[str, Any]) -> Any:
+        """A request whose call is not answered."""
+        self.double.faults = {"provision_user": [STALL]}
+        started = self.client.start("POST", f"{V3}/register", body)
+        self.assertNoResult(started)
+        return started
+
+    def test_oneAtATime(self) -> None:
+        """Requests of one session wait for each other, in several processes, too, and make the user
+        once."""
+        body = self.begin()
+        first, client = self.stalled(body), self.client
+        self.restart()
+        others = [self.client.start("POST", f"{V3}/register", body) for _ in range(3)]
+        self.clock.pump([0.2] * 20)
+        for other in others:
+            self.assertNoResult(other)
+        self.assertEqual(self.double.called("provision_user"), 1)
+        self.clock.pump([0.2] * 10)
+        self.assertRefused(client.answer(first), 503, "M_UNKNOWN")
+        made = {json.dumps(self.client.answer(other).json, sort_keys=True) for other in others}
+        self.assertEqual(len(made), 1)
+        self.assertIn("access_token", made.pop())
+        self.assertNothingWaits()
+
+    def test_killed(self) -> None:
+        """A process that dies while it makes the user keeps others from it for a few seconds."""
+        body = self.begin()
+        self.stalled(body)
+        self.restart()
+        again = self.client.start("POST", f"{V3}/register", body)
+        self.clock.pump([0.2] * 25)
+        self.assertNoResult(again)
+        self.clock.pump([0.2] * 10)
+        self.assertEqual(self.client.answer(again).status, 200)
+
+    def test_lateAnswer(self) -> None:
+        """An attempt whose time is over does not undo what another has made meanwhile."""
+        body = self.begin()
+        first, client = self.stalled(body), self.client
+        self.restart()
+        self.change("UPDATE provisioning SET attempt_until_ms = 0")
+        self.double.faults = {"upsert_device": [STALL]}
+        second = self.client.start("POST", f"{V3}/register", body)
+        self.assertNoResult(second)
+        (late,) = self.double.stalled[:1]
+        late.write(b"{}")
+        late.finish()
+        self.settle()
+        self.assertRefused(client.answer(first), 503, "M_UNKNOWN")
+        self.clock.pump([0.2] * 30)
+        self.failed_jobs.flush()
+        self.assertEqual(self.client.register(**body).status, 200)
+        self.assertEqual(self.counts()["users"], 1)
+        self.assertNothingWaits()
+
+
+class EarlierTests(DelegatedCase):
+    """Accounts from before regsys was the homeserver's auth service."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        SystemCase.system(self)
+        self.old = self.register(device_id="PHONE", initial_device_display_name="mine")
+        self.clock.advance(10)
+
+    def delegate(self) -> None:
+        """From now on it is."""
+        self.restart()
+        self.double.calls.clear()
+
+    def test_unknown(self) -> None:
+        """Their tokens are not valid there before they are made there."""
+        self.delegate()
+        self.assertFalse(self.is_active(self.old["access_token"]))
+        self.assertEqual(self.double.calls, [])
+
+    def test_made(self) -> None:
+        """A job makes them there, with devices, addresses and names."""
+        for number in range(7):
+            self.register(f"user{number}")
+        self.change("UPDATE users SET shadow_banned = TRUE, user_type = 'bot'")
+        self.change("UPDATE profiles SET display_name = 'Alice' WHERE user_id LIKE '@alice%'")
+        held = "('email', 'a@mail.example', '@alice:test.example', 1, 1)"
+        self.change(f"INSERT INTO threepids VALUES {held}")
+        self.delegate()
+        self.later()
+        there = self.double.users["alice"]
+        self.assertEqual(there.devices, {"PHONE": "mine"})
+        self.assertEqual((there.display_name, there.emails), ("Alice", ["a@mail.example"]))
+        self.assertEqual((there.shadow_banned, there.user_type), (True, "bot"))
+        self.assertTrue(self.is_active(self.old["access_token"]))
+        self.assertEqual(len(self.double.users), 8)
+        self.assertNothingWaits()
+        self.double.calls.clear()
+        self.restart()
+        self.later()
+        self.assertEqual(self.double.calls, [])
+
+    def test_steps(self) -> None:
+        """The job takes a few at a time, and gives way to another when its time is over."""
+        for number in range(7):
+            self.register(f"user{number}")
+        for run_s in (0, 20):
+            self.patch(earlier_accounts, "BATCH", 2)
+            self.patch(accounts_from_before, "RUN_S", run_s)
+            self.change("UPDATE users SET at_homeserver = FALSE")
+            self.double.users.clear()
+            self.delegate()
+            self.main.jobs.start()
+            self.clock.pump([0.1] * 20)
+            self.settle()
+            self.assertEqual(len(self.double.users), 8)
+            self.assertNothingWaits()
+            self.wait(self.main.jobs.stop())
+
+    def test_away(self) -> None:
+        """While the homeserver is away, none is lost."""
+        for number in range(7):
+            self.register(f"user{number}")
+        self.delegate()
+        self.double.faults = {"provision_user": [HANG_UP, FORGET, "500"] * 3}
+        for _ in range(4):
+            self.later()
+        self.assertEqual(len(self.double.users), 8)
+        self.assertTrue(self.is_active(self.old["access_token"]))
+        self.assertNothingWaits()
+
+    def test_login(self) -> None:
+        """A login makes the account there first, and all of its devices."""
+        self.delegate()
+        made = self.log_in(device_id="DESK")
+        self.assertEqual(made.status, 200, made)
+        self.assertEqual(set(self.devices()), {"PHONE", "DESK"})
+        for token in (made.json["access_token"], self.old["access_token"]):
+            self.assertTrue(self.is_active(token))
+        self.settle()
+        self.assertNothingWaits()
+
+    def test_taken(self) -> None:
+        """If the homeserver has the name, or cannot have it, the account stays as it is, unused:
+        the log tells the operator."""
+        self.client.register(password=PASSWORD, auth=DUMMY)
+        self.double.users["alice"] = User(created_s=int(self.clock.seconds()))
+        self.delegate()
+        with capturedLogs() as events:
+            self.later()
+        texts = [formatEvent(event) for event in events]
+        for name in ("alice", "1"):
+            said = [text for text in texts if f"@{name}:test.example, who was here" in text]
+            self.assertEqual(len(said), 1, texts)
+        self.assertFalse(self.is_active(self.old["access_token"]))
+        self.assertEqual(self.double.users["alice"].devices, {})
+        self.assertNothingWaits()
+        self.assertRefused(self.log_in(device_id="DESK"), 403, "M_FORBIDDEN")
+        self.assertNothingWaits()
+        # When the homeserver's user is gone, the account is made.
+        del self.double.users["alice"]
+        self.assertEqual(self.log_in(device_id="DESK").status, 200)
+
+    def test_others(self) -> None:
+        """Guests, deactivated accounts and users of application services are left alone."""
+        for number, what in enumerate(
+            ("is_guest = TRUE", "deactivated = TRUE", "appservice_id = 'irc'")
+        ):
+            self.register(f"user{number}")
+            self.change(f"UPDATE users SET {what} WHERE user_id LIKE '@user{number}%'")
+        self.delegate()
+        self.later()
+        self.assertEqual(set(self.double.users), {"alice"})
+
+    def test_deactivatedMeanwhile(self) -> None:
+        """An account that is deactivated before it is made there is never made."""
+        self.delegate()
+        self.double.faults = {"provision_user": ["404"] * 3}
+        self.later()
+        self.wait(self.subsystem.handler.deactivated(ALICE))
+        self.later()
+        self.assertNotIn("alice", self.double.users)
+        self.assertNothingWaits()
+
+    def test_backAndForth(self) -> None:
+        """Accounts that are made while it is switched off are made there when it is on again; the
+        others stay known."""
+        self.delegate()
+        self.later()
+        SystemCase.system(self, database=self.database)
+        self.register("bob")
+        self.delegate()
+        self.later()
+        self.assertEqual(self.double.called("provision_user"), 1)
+        self.assertEqual(set(self.double.users), {"alice", "bob"})
 
 
 class AwayTests(DelegatedCase):
@@ -410,11 +753,11 @@ class LoginTests(SafePages, DelegatedCase):
         self.assertNothingWaits()
 
     def test_olderAccount(self) -> None:
-        """An account that was here before regsys was an auth service is made there by its login."""
-        self.register()
+        """An account that the homeserver has lost is made there by a login, with its devices."""
+        self.register(device_id="PHONE")
         del self.double.users["alice"]
         self.assertEqual(self.log_in(device_id="DESK").status, 200)
-        self.assertEqual(dict(self.devices()), {"DESK": None})
+        self.assertEqual(dict(self.devices()), {"PHONE": None, "DESK": None})
 
     def test_logout(self) -> None:
         """A logout is known there before its answer."""
@@ -451,6 +794,29 @@ class LoginTests(SafePages, DelegatedCase):
         self.assertEqual(self.client.answer(answering).status, 200)
         self.clock.advance(5)
         self.failed_jobs.flush()
+
+    def test_killedBeside(self) -> None:
+        """If a process dies before it has told of a logout, an equal one does so within a second;
+        so does one that starts."""
+        for starts_first in (True, False):
+            self.system()
+            self.double.users.clear()
+            token = self.register(device_id="PHONE")["access_token"]
+            self.double.faults = {"delete_device": [STALL]}
+            client = self.client
+            self.restart()
+            if starts_first:
+                self.main.jobs.start()
+            client.start("POST", f"{V3}/logout", None, token=token)
+            self.assertEqual(set(self.devices()), {"PHONE"})
+            if starts_first:
+                self.clock.pump([0.1] * 9)
+            else:
+                self.main.jobs.start()
+            self.settle()
+            self.assertEqual(set(self.devices()), set())
+            self.assertNothingWaits()
+            self.wait(self.main.jobs.stop())
 
     def test_loggedInAgain(self) -> None:
         """A late logout leaves the same device alone if it has logged in again."""
@@ -639,12 +1005,13 @@ class IntrospectionTests(DelegatedCase):
             answer = self.introspect(token)
             self.assertEqual((answer.status, answer.json), (200, {"active": False}), token)
         made = self.register("carol", device_id="PHONE")["access_token"]
+        waits = "INSERT INTO provisioning (user_id, device_id, job_id) VALUES"
         for device in ("PHONE", ""):
-            self.change("INSERT INTO provisioning VALUES ('@carol:test.example', ?, 'j')", device)
+            self.change(f"{waits} ('@carol:test.example', ?, 'j')", device)
             self.assertFalse(self.is_active(made))
             self.change("DELETE FROM provisioning")
         self.assertTrue(self.is_active(made))
-        self.change("INSERT INTO provisioning VALUES ('@carol:test.example', 'DESK', 'j')")
+        self.change(f"{waits} ('@carol:test.example', 'DESK', 'j')")
         self.assertTrue(self.is_active(made))
 
     def test_lastSecond(self) -> None:
@@ -718,6 +1085,17 @@ class KeptDouble(SynapseDouble):
 KEY = "of these processes"
 
 
+class PatientClient(Client):
+    """Waits for its answer as long as clients do."""
+
+    def answer(self, started: Deferred[Answer]) -> Answer:
+        for _ in range(40):
+            self._flush(started)
+            if not started.called and self._clock is not None:
+                self._clock.advance(0.2)
+        return super().answer(started)
+
+
 class CrashTests(CrashCase, OnSQLite, SynchronousTestCase):
     """A process that dies at any statement leaves accounts that are whole on both sides once a
     client or a job has gone on."""
@@ -742,6 +1120,7 @@ class CrashTests(CrashCase, OnSQLite, SynchronousTestCase):
             return made(*given, treq=StubTreq(self.double))
 
         self.patch(system, "memory_process", with_double)
+        self.patch(crash, "Client", PatientClient)
 
     def assertFollowed(self, process: Process) -> None:
         super().assertFollowed(process)

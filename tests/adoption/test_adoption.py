@@ -17,6 +17,7 @@ from regsys.errors import UnknownToken, UsernameTaken
 from regsys.model import Secret, UserID
 from regsys.model.token_text import token_hash
 from regsys.storage.devices import DeviceStore
+from regsys.storage.provisioning import KnownLogins
 from regsys.storage.server_state import ServerStateStore
 from regsys.storage.threepids import ThreepidStore
 from regsys.storage.users import UserStore
@@ -35,7 +36,8 @@ class WhatComes(AdoptionCase):
         clock = Clock()
         clock.advance(NOW_S)
         auth = TokenAuth(
-            logins=DeviceStore(self.db, clock),
+            # Synapse knows its own: where regsys is its auth service, the tokens are valid there.
+            logins=KnownLogins(self.db, clock),
             accounts=UserStore(self.db),
             guests=GuestTokens(server_name=SERVER, secret=b"a key"),
             clock=clock,

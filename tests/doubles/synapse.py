@@ -10,6 +10,7 @@ from typing import Any, Callable, Mapping, Optional
 from urllib.parse import unquote
 
 import attr
+from twisted.web.http import datetimeToString
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -55,7 +56,7 @@ class SynapseDouble(Resource):
     has the name and the localpart of each call, ``faults`` those of the next calls of a name, in
     order; ``now_s`` is its clock; ``clients`` has the address and the user agent of each client
     whose request was passed on. ``introspect`` answers for a token. ``on_call`` is told of each
-    call before it acts."""
+    call before it acts. ``stalled`` are the requests that it has not answered."""
 
     isLeaf = True
 
@@ -67,6 +68,7 @@ class SynapseDouble(Resource):
         self.calls: list[tuple[str, Optional[str]]] = []
         self.faults: dict[str, list[str]] = {}
         self.clients: list[tuple[Optional[list[str]], Optional[str]]] = []
+        self.stalled: list[Request] = []
         self.now_s: Callable[[], float] = lambda: 0
         self.introspect: Introspect = lambda token: {"active": False}
         self.on_call: Callable[[str], None] = lambda call: None
@@ -100,6 +102,7 @@ class SynapseDouble(Resource):
         self.on_call(name)
         fault = self.faults[name].pop(0) if self.faults.get(name) else None
         if fault == STALL:
+            self.stalled.append(request)
             return NOT_DONE_YET
         if fault == HANG_UP:
             request.transport.abortConnection()
@@ -114,6 +117,7 @@ class SynapseDouble(Resource):
             request.transport.abortConnection()
             return NOT_DONE_YET
         request.setResponseCode(status)
+        request.setHeader(b"Date", datetimeToString(self.now_s()))
         if status == 204:
             return b""
         request.setHeader(b"Content-Type", b"application/json")
@@ -186,6 +190,8 @@ class SynapseDouble(Resource):
             case "delete_device":
                 user.devices.pop(body["device_id"], None)
                 return 204, None
+            case "sync_devices":
+                user.devices = {name: user.devices.get(name) for name in body["devices"]}
             case _:
                 raise AssertionError(f"unknown: {call}")
         return 200, {}
@@ -226,6 +232,7 @@ class SynapseDouble(Resource):
             "deactivated": user.deactivated,
             "shadow_banned": user.shadow_banned,
             "user_type": user.user_type,
+            "threepids": [{"medium": "email", "address": mail} for mail in user.emails],
         }
 
     # --- The client-server API -------------------------------------------------------------

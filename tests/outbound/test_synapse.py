@@ -14,6 +14,7 @@ import attr
 from treq.testing import StubTreq
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred, gatherResults
+from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock, LoopingCall
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
@@ -22,6 +23,7 @@ from regsys.client_api.introspection import Introspection
 from regsys.config import DelegationConfig
 from regsys.credentials.internal_tokens import InternalTokens
 from regsys.errors import (
+    HomeserverDidNothing,
     HomeserverRefusal,
     HomeserverUnavailable,
     InvalidUsername,
@@ -29,6 +31,7 @@ from regsys.errors import (
     UsernameReserved,
 )
 from regsys.model import Client, Secret, UserID
+from regsys.model.provisioning import Provisioned
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.synapse import Synapse
 from regsys.outbound.synapse_admin import SynapseAdmin
@@ -94,8 +97,8 @@ class SynapseContract:
         alice = self.user()
         self.assertTrue(await self.synapse.is_free(alice))
         self.assertIsNone(await self.synapse.query_user(alice))
-        self.assertTrue(await self.synapse.provision_user(alice))
-        self.assertFalse(await self.synapse.provision_user(alice))
+        self.assertIs(await self.synapse.provision_user(alice), Provisioned.MADE)
+        self.assertIs(await self.synapse.provision_user(alice), Provisioned.THERE)
         self.assertFalse(await self.synapse.is_free(alice))
         self.assertTrue(await self.synapse.exists(alice))
         there = await self.synapse.query_user(alice)
@@ -134,7 +137,7 @@ class SynapseContract:
             got = (caught.exception.status, caught.exception.errcode)
             self.assertEqual(got, (status, errcode))
         ghost, alice = UserID("br_made", SERVER), self.user()
-        self.assertFalse(await self.synapse.provision_user(ghost))
+        self.assertIs(await self.synapse.provision_user(ghost), Provisioned.THERE)
         await self.synapse.provision_user(alice)
         self.assertEqual((await self.admin.user(ghost)).appservice_id, "bridge")
         self.assertIsNone((await self.admin.user(alice)).appservice_id)
@@ -143,7 +146,7 @@ class SynapseContract:
         """Of eight at once for one name exactly one makes it; the others are 200 or 400."""
         alice = self.user()
         calls = [ensureDeferred(self.synapse.provision_user(alice)) for _ in range(8)]
-        self.assertEqual(sum(await gatherResults(calls)), 1)
+        self.assertEqual((await gatherResults(calls)).count(Provisioned.MADE), 1)
 
     async def test_devices(self: Any) -> None:
         """A device keeps its name unless it is given another; of an unknown user it is not made."""
@@ -159,6 +162,8 @@ class SynapseContract:
         await self.synapse.delete_device(alice, "PHONE")
         await self.synapse.upsert_device(alice, "a b", "yours")
         self.assertEqual((await self.devices(alice))["a b"], "yours")
+        await self.synapse.sync_devices(alice, ["a b", "NEW"])
+        self.assertEqual(await self.devices(alice), {"a b": "yours", "NEW": None})
         with self.assertRaises(HomeserverUnavailable):
             await self.synapse.upsert_device(alice, "LONG", "x" * 101)
 
@@ -180,6 +185,8 @@ class SynapseContract:
             self.assertEqual(owner, None if user_id == alice else alice)
             await self.synapse.set_emails(user_id, [mail])
         self.assertEqual((await self.emails(alice), await self.emails(bob)), ([], [mail]))
+        self.assertEqual(await self.admin.emails(alice), [])
+        self.assertEqual(await self.admin.emails(bob), [mail])
 
     async def test_deactivate(self: Any) -> None:
         """Idempotent, also for nobody. It does not keep a device from being made: only our own
@@ -191,7 +198,7 @@ class SynapseContract:
             await self.synapse.delete_user(alice, False)
         self.assertTrue((await self.synapse.query_user(alice))["is_deactivated"])
         self.assertTrue((await self.admin.user(alice)).deactivated)
-        self.assertFalse(await self.synapse.provision_user(alice))
+        self.assertIs(await self.synapse.provision_user(alice), Provisioned.THERE)
         self.assertTrue(await self.synapse.upsert_device(alice, "PHONE"))
 
     async def test_admin(self: Any) -> None:
@@ -275,14 +282,45 @@ class DoubleTests(SynapseContract, SynapseCase):
 
     async def test_lostConnection(self) -> None:
         """A connection that was kept may be closed just when it is used: then the request is sent
-        once more, and not again."""
+        once more, and not again. Who is there then may have been made by the first."""
         self.synapse = attr.evolve(self.synapse, keeps_connections=True)
-        for faults, is_made in ((["hang-up"], True), (["forget"], False)):
-            self.double.faults["provision_user"] = faults
-            self.assertEqual(await self.synapse.provision_user(self.user()), is_made)
+        for fault, made in (("hang-up", Provisioned.MADE), ("forget", Provisioned.UNCLEAR)):
+            self.double.faults["provision_user"] = [fault]
+            self.assertIs(await self.synapse.provision_user(self.user()), made)
         self.double.faults["provision_user"] = ["hang-up", "hang-up"]
-        with self.assertRaises(HomeserverUnavailable):
+        with self.assertRaises(HomeserverUnavailable) as caught:
             await self.synapse.provision_user(self.user())
+        self.assertNotIsInstance(caught.exception, HomeserverDidNothing)
+
+    async def test_didNothing(self) -> None:
+        """Only without a connection, and if it refuses to be asked, it is certain that no user was
+        made."""
+        for fault in ("404", "500", "502", "garbage", "list", "hang-up", "echo"):
+            self.double.faults["provision_user"] = [fault]
+            with self.assertRaises(HomeserverUnavailable) as caught:
+                await self.synapse.provision_user(self.user())
+            did_nothing = isinstance(caught.exception, HomeserverDidNothing)
+            self.assertEqual(did_nothing, fault == "404", fault)
+
+        class Refusing:
+            async def request(self, *asked: Any, **more: Any) -> Any:
+                raise ConnectionRefusedError()
+
+        refusing: Any = Refusing()
+        for keeps_connections in (True, False):
+            http = HTTPClient(refusing, Clock())
+            synapse = attr.evolve(self.synapse, http=http, keeps_connections=keeps_connections)
+            with self.assertRaises(HomeserverDidNothing):
+                await synapse.provision_user(self.user())
+
+    async def test_clocks(self) -> None:
+        """The time at which a user was made is by our clock, whatever the Synapse's is."""
+        self.double.now_s = lambda: 5_000
+        alice = self.user()
+        await self.synapse.provision_user(alice)
+        self.http.clock.advance(100)  # type: ignore[attr-defined]
+        self.double.now_s = lambda: 5_007
+        self.assertEqual((await self.admin.user(alice)).created_ms, 93_000)
 
     async def test_noAnswer(self) -> None:
         """Whatever is no answer is one error, for the operator; no text has the secret in it."""

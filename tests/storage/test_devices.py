@@ -12,7 +12,8 @@ from regsys.errors import AwaitingApproval, InvalidParam, UnknownToken
 from regsys.interfaces import IAuth, IDevices
 from regsys.interfaces.internal import IExpiring
 from regsys.model import Login, NewDevice, Secret, UserID
-from regsys.storage.devices import SPENT_KEPT_MS, DeviceStore
+from regsys.storage.devices import DeviceStore
+from regsys.storage.logins import SPENT_KEPT_MS
 from regsys.storage.users import UserStore
 from regsys.testing.contracts import DevicesContract
 from regsys.testing.contracts.case import NOW_MS, account, device, login, user
