@@ -35,6 +35,7 @@ READ: Mapping[str, Sequence[str]] = {
     ),
     "user_threepids": ("user_id", "medium", "address", "validated_at", "added_at"),
     "user_external_ids": ("user_id", "auth_provider"),
+    "registration_tokens": ("token", "uses_allowed", "completed", "expiry_time"),
     "schema_version": ("version",),
 }
 
