@@ -76,6 +76,7 @@ class HandBack:
 
     def _registration_tokens(self) -> None:
         found = Findings()
+        self.script.about("Registration tokens")
         tokens = TokenScript(txn=self.ours.txn, script=self.script, report=found)
         tokens.write(self.synapse.registration_tokens())
         self.report.add(found)
@@ -92,6 +93,7 @@ class HandBack:
             if account is None:
                 continue
             found.counts["accounts"] += 1
+            self.script.about(user.name)
             if account.is_deactivated and not user.deactivated:
                 self._deactivate(user.name, found)
             elif not (account.is_deactivated or user.deactivated):
@@ -139,6 +141,7 @@ class HandBack:
         )
 
     def _threepids(self, batch: Batch, accounts: list[OurAccount], found: Findings) -> None:
+        self.script.about("Addresses of these accounts")
         ours = self.ours.threepids([account.user_id for account in accounts])
         missing: list[OurThreepid] = []
         gone: list[tuple[str, str, str, tuple[str, str]]] = []

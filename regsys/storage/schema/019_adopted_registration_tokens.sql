@@ -6,3 +6,9 @@ CREATE TABLE adopted_registration_tokens (
     completed BIGINT NOT NULL,
     expiry_ms BIGINT
 );
+
+-- When the SQL was written by which the homeserver gets its accounts back: what is here may be old
+-- since then.
+CREATE TABLE hand_backs (
+    written_ms BIGINT NOT NULL PRIMARY KEY
+);
