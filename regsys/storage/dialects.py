@@ -242,13 +242,31 @@ class PostgreSQL:
     def problem(self, connection: Any) -> Optional[str]:
         """Why this database cannot be used; None if it can."""
         encoding = connection.info.parameter_status("server_encoding")
-        if encoding == "UTF8":
-            return None
         name = connection.info.dbname
+        if encoding == "UTF8":
+            return None if self._has_schema(connection) else self._wants_schema(name)
         return (
             f"the PostgreSQL database {name!r} has the encoding {encoding}, it must have UTF8: make"
             " another one (CREATE DATABASE … ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE"
             " template0), and name it in database.args, or for us alone in regsys.database"
+        )
+
+    def _has_schema(self, connection: Any) -> bool:
+        """Whether our schema is there, or can be made."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT has_database_privilege(current_database(), 'CREATE')"
+                " OR EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = %s)",
+                (self.schema,),
+            )
+            return bool(cursor.fetchone()[0])
+
+    def _wants_schema(self, name: str) -> str:
+        role = self.args.get("user") or "the role"
+        return (
+            f"the PostgreSQL database {name!r} has no schema {self.quoted_schema} for our tables,"
+            f" and {role} may not make it: let an administrator of the database run CREATE SCHEMA"
+            f" {self.quoted_schema} AUTHORIZATION {role}, or name another place in regsys.database"
         )
 
     def explain(self, error: Exception) -> str:
