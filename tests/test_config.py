@@ -98,7 +98,8 @@ class FileTests(ConfigCase):
 
     def test_replacedSections(self) -> None:
         """If a later file removes a part of an earlier one without naming it, that is reported; if
-        it changes what it names itself, it is not."""
+        it changes what it names itself, it is not. Beside a homeserver its listeners must be
+        replaced."""
         first = self.file(
             """
             server_name: example.com
@@ -107,6 +108,7 @@ class FileTests(ConfigCase):
             auto_join_rooms: ["#a:example.com", "#b:example.com"]
             password_config: {pepper: salt}
             bcrypt_rounds: 4
+            listeners: [{port: 8008, type: http, resources: [{names: [client]}]}]
             """
         )
         second = self.file(
@@ -115,6 +117,7 @@ class FileTests(ConfigCase):
             auto_join_rooms: ["#b:example.com"]
             password_config: {pepper: salt, enabled: true}
             bcrypt_rounds: 5
+            listeners: [{port: 8009, type: http, resources: [{names: [client]}]}]
             regsys: {homeserver: {url: "http://localhost:1", as_token: x}}
             """
         )

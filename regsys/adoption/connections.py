@@ -35,6 +35,7 @@ READ: Mapping[str, Sequence[str]] = {
     ),
     "user_threepids": ("user_id", "medium", "address", "validated_at", "added_at"),
     "user_external_ids": ("user_id", "auth_provider"),
+    "registration_tokens": ("token", "uses_allowed", "completed", "expiry_time"),
     "schema_version": ("version",),
 }
 
@@ -45,10 +46,11 @@ class Unreadable(Exception):
 
 
 class Source(Protocol):
-    """A Synapse's database."""
+    """A Synapse's database. ``schema``: where its tables are, as an SQL name; "" in SQLite."""
 
     place: str
     is_sqlite: bool
+    schema: str
 
     def begin(self) -> None:
         """Begin a read-only transaction, which sees one state of all tables."""
@@ -75,6 +77,7 @@ def grants(role: str = "regsys_adoption") -> str:
 class SQLiteSource:
     path: str
     is_sqlite = True
+    schema = ""
     place: str = attr.field(init=False)
     _connection: Any = attr.field(init=False, default=None, repr=False)
     _is_stopped: bool = attr.field(init=False, default=False)
@@ -170,6 +173,7 @@ class PostgresSource:
     connect: Union[str, Mapping[str, Any]] = attr.field(repr=False)
     is_sqlite = False
     place: str = attr.field(init=False, default="PostgreSQL")
+    schema: str = attr.field(init=False, default="public")
     _connection: Any = attr.field(init=False, default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -208,7 +212,8 @@ class PostgresSource:
         )
         if rows:
             with self._connection.cursor() as cursor:
-                cursor.execute(f"SET search_path TO {rows[0][0]}")
+                self.schema = rows[0][0]
+                cursor.execute(f"SET search_path TO {self.schema}")
         self._connection.autocommit = False
 
     def begin(self) -> None:

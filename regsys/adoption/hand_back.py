@@ -11,6 +11,7 @@ import attr
 
 from regsys.adoption.hand_back_tokens import Issue, TokenStatements
 from regsys.adoption.ours import OurAccount, Ours, OurThreepid
+from regsys.adoption.registration_tokens import TokenScript
 from regsys.adoption.report import Findings, Report
 from regsys.adoption.sql import Script
 from regsys.adoption.synapse import BATCH, Batch, Synapse, SynapseUser
@@ -31,6 +32,8 @@ LOST: Mapping[str, str] = {
     " logged in again",
     "deactivated": "deactivated here, and not there: its password, logins and addresses are"
     " deleted, but it stays in its rooms; deactivate it by the admin API, too",
+    "registration_token": "a registration token of which there is another one there, or that was"
+    " deleted there since it was adopted: left as it is there",
     "address": "an address that another account has there: left as it is there",
 }
 WRITTEN: Mapping[str, str] = {
@@ -43,6 +46,9 @@ WRITTEN: Mapping[str, str] = {
     "ended": "access tokens that have ended here are deleted there",
     "added": "addresses go back",
     "removed": "addresses that were removed here are deleted there",
+    "registration_tokens": "registration tokens go back",
+    "registration_tokens_ended": "registration tokens that were deleted or revoked here are deleted"
+    " there",
 }
 
 
@@ -60,12 +66,20 @@ class HandBack:
         """Write all statements. Raises Unreadable."""
         for batch in self.synapse.batches():
             self._batch(batch)
+        self._registration_tokens()
         for names in self.ours.living_users(BATCH):
             known, found = self.synapse.names_among(names), Findings()
             for name in names:
                 if name not in known:
                     found.found("unknown", name)
             self.report.add(found)
+
+    def _registration_tokens(self) -> None:
+        found = Findings()
+        self.script.about("Registration tokens")
+        tokens = TokenScript(txn=self.ours.txn, script=self.script, report=found)
+        tokens.write(self.synapse.registration_tokens())
+        self.report.add(found)
 
     def _batch(self, batch: Batch) -> None:
         names = [user.name for user in batch.users]
@@ -79,6 +93,7 @@ class HandBack:
             if account is None:
                 continue
             found.counts["accounts"] += 1
+            self.script.about(user.name)
             if account.is_deactivated and not user.deactivated:
                 self._deactivate(user.name, found)
             elif not (account.is_deactivated or user.deactivated):
@@ -126,6 +141,7 @@ class HandBack:
         )
 
     def _threepids(self, batch: Batch, accounts: list[OurAccount], found: Findings) -> None:
+        self.script.about("Addresses of these accounts")
         ours = self.ours.threepids([account.user_id for account in accounts])
         missing: list[OurThreepid] = []
         gone: list[tuple[str, str, str, tuple[str, str]]] = []

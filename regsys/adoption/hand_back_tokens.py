@@ -99,11 +99,12 @@ class TokenStatements:
                 session=login.session_until_ms,
                 **values,
             )
+        pair = "NULL" if refresh is None else _PAIR
         self.script.statement(
             "INSERT INTO access_tokens"
             " (id, user_id, device_id, token, valid_until_ms, refresh_token_id, used)"
             f" SELECT {_next_id('access_tokens')}, {{name}}, {{device}}, {{token}}, {{until}},"
-            " (SELECT id FROM refresh_tokens WHERE token = {refresh}), FALSE"
+            f" {pair}, FALSE"
             f" {_guard('access_tokens')}",
             token=made.access_token.reveal(),
             until=login.valid_until_ms,
@@ -145,6 +146,9 @@ def _was_adopted(token: SynapseToken, account: OurAccount, devices: set[str]) ->
         and account.last_token is not None
         and token.id <= account.last_token
     )
+
+
+_PAIR = "(SELECT id FROM refresh_tokens WHERE token = {refresh})"
 
 
 def _next_id(table: str) -> str:

@@ -35,6 +35,9 @@ FINDINGS: Mapping[str, str] = {
     "address_here": "an address that an account made here has: left; nobody's address is moved",
     "puppet_token": "an access token by which an administrator acts as another user: left, it ends"
     " with the switch",
+    "token_here": "a registration token of which there is one here: ours stays as it is",
+    "token_since": "a registration token whose limits have changed both here and there since it was"
+    " adopted: ours stay",
     "no_device": "an access token without a device: left, whoever uses it must log in again",
 }
 # What is counted without being listed.
@@ -52,6 +55,9 @@ COUNTED: Mapping[str, str] = {
     "devices": "devices",
     "tokens": "access tokens",
     "refresh_tokens": "refresh tokens",
+    "registration_tokens": "registration tokens",
+    "registration_tokens_changed": "registration tokens have changed there since, which was taken"
+    " over",
     "ended": "logins ended here, as they have ended there since",
 }
 EXAMPLES = 5

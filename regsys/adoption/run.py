@@ -9,6 +9,7 @@ from typing import Any, Callable, Iterator, TypeVar
 import attr
 
 from regsys.adoption.decisions import Rules, is_text
+from regsys.adoption.registration_tokens import RegistrationTokens
 from regsys.adoption.report import Findings, Report
 from regsys.adoption.rows import Hints
 from regsys.adoption.synapse import BATCH, Batch, Synapse
@@ -72,6 +73,7 @@ class Adoption:
             if resumed:
                 # Those before it may have changed meanwhile.
                 self._pass("")
+            self._adopt_registration_tokens()
             self._transact(finish, self._now_ms())
         finally:
             if not self.keeps:
@@ -137,6 +139,16 @@ class Adoption:
             return findings
 
         self.report.add(refused)
+        self.report.add(self._transact(write))
+
+    def _adopt_registration_tokens(self) -> None:
+        found, now_ms = self.synapse.registration_tokens(), self._now_ms()
+
+        def write(txn: Transaction) -> Findings:
+            findings = Findings()
+            RegistrationTokens(txn=txn, now_ms=now_ms, report=findings).adopt(found)
+            return findings
+
         self.report.add(self._transact(write))
 
     def _transact(self, body: Callable[..., T], *values: Any) -> T:

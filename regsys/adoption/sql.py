@@ -1,20 +1,25 @@
-"""SQL as text, for a person to read and to run: literals, and statements with a comment each."""
+"""SQL as text, for a person to read and to run: literals, statements, and what they are about."""
 
 from __future__ import annotations
 
-from typing import IO, Union
+from typing import IO, Optional, Union
 
 import attr
 
 Value = Union[str, int, None]
 
 
-@attr.frozen
+@attr.define
 class Script:
     """Writes statements for the database of a Synapse."""
 
     out: IO[str]
     is_sqlite: bool
+    _heading: Optional[str] = attr.field(init=False, default=None)
+
+    def about(self, heading: str) -> None:
+        """Put this as a comment above the statements that follow, if any do."""
+        self._heading = heading
 
     def literal(self, value: Value) -> str:
         """The value as an SQL literal. What a terminal or the database's shell could take for
@@ -41,5 +46,9 @@ class Script:
 
     def statement(self, template: str, **values: Value) -> None:
         """A statement: ``{name}`` in the template is the literal of the value of that name."""
+        if self._heading is not None:
+            self.out.write("\n")
+            self.comment(self._heading)
+            self._heading = None
         literals = {name: self.literal(value) for name, value in values.items()}
         self.out.write(template.format(**literals) + ";\n")

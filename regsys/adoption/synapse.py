@@ -76,6 +76,21 @@ class SynapseThreepid:
 
 
 @attr.frozen
+class SynapseRegistrationToken:
+    """What its table says of a registration token, but for the dialogues that are under way."""
+
+    token: str = attr.field(repr=False)
+    uses_allowed: Optional[int]
+    completed: int
+    expiry_ms: Optional[int]
+
+    @property
+    def limits(self) -> tuple[Optional[int], Optional[int]]:
+        """How often, and until when it may be used."""
+        return self.uses_allowed, self.expiry_ms
+
+
+@attr.frozen
 class Batch:
     """Users, and what they have, by user ID. ``of_sso``: the IDs of those whom a single sign-on
     provider knows."""
@@ -141,6 +156,16 @@ class Synapse:
                 return
             yield batch
             after = batch.users[-1].name
+
+    def registration_tokens(self) -> Sequence[SynapseRegistrationToken]:
+        """All of them."""
+        columns = ", ".join(READ["registration_tokens"])
+        self.source.begin()
+        try:
+            rows = self.source.all(f"SELECT {columns} FROM registration_tokens ORDER BY token")
+        finally:
+            self.source.end()
+        return [SynapseRegistrationToken(*row) for row in rows]
 
     def names_among(self, names: Iterable[str]) -> frozenset[str]:
         """Those of these user IDs that exist."""

@@ -122,6 +122,11 @@ def _adopt_parser(adopt: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="only report what would be adopted, and what not"
     )
     adopt.add_argument(
+        "--not-handed-back",
+        action="store_true",
+        help="go on though hand-back was run: its SQL was never executed",
+    )
+    adopt.add_argument(
         "--report", metavar="FILE", help="write all that does not fit into this file, a line each"
     )
 

@@ -25,11 +25,13 @@ from regsys.adoption.report import Report
 from regsys.adoption.run import Adoption, AlreadyRunning
 from regsys.adoption.sql import Script
 from regsys.adoption.synapse import Synapse
+from regsys.cli.times import utc
 from regsys.config import Config
 from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.storage import migrations
 from regsys.storage.database import Transaction
 from regsys.storage.dialects import Dialect, SQLite
+from regsys.storage.server_state import forget_hand_backs, handed_back_ms, note_hand_back
 from regsys.wiring.process import cannot_start, connect, dialect, prepare
 
 # How often progress is printed: on a terminal, and in a log.
@@ -46,6 +48,7 @@ def adopt(config: Config, arguments: argparse.Namespace) -> int:
             report = Report(stack.enter_context(_private_file(arguments.report)))
             target = dialect(config.database)
             connection, keeps = stack.enter_context(_target(config, target, arguments.dry_run))
+            _check_handed_back(config, Transaction(connection.cursor(), target), arguments)
             rules = Rules(
                 server_name=config.server_name,
                 requires_approval=config.registration.requires_approval,
@@ -65,6 +68,27 @@ def adopt(config: Config, arguments: argparse.Namespace) -> int:
         return 1
     _print_report(report, config, arguments)
     return 0
+
+
+def _check_handed_back(config: Config, txn: Transaction, arguments: argparse.Namespace) -> None:
+    """Once Synapse has its accounts back, what our tables have of them is old, and must not win
+    over what has changed there since. Raises Unreadable."""
+    written_ms = handed_back_ms(txn)
+    if written_ms is None:
+        return
+    if not arguments.not_handed_back:
+        remedy = (
+            f"move {config.database.path} away, with its -wal and -shm"
+            if config.database.path is not None
+            else f"DROP SCHEMA {config.database.schema} CASCADE"
+        )
+        raise Unreadable(
+            f"hand-back was run on {utc(written_ms)}. If its SQL was executed, Synapse has changed"
+            f" the accounts since, and our tables are old: empty them ({remedy}), and adopt again."
+            " If it was never executed, say so by --not-handed-back"
+        )
+    if not arguments.dry_run:
+        forget_hand_backs(txn)
 
 
 @contextlib.contextmanager
@@ -196,15 +220,17 @@ def hand_back(config: Config, arguments: argparse.Namespace) -> int:
             with cannot_start(target, "our own tables cannot be read"):
                 _, secret = prepare(config)
                 connection = stack.enter_context(contextlib.closing(connect(config.database)))
+                txn = Transaction(connection.cursor(), target)
                 HandBack(
                     synapse=synapse,
-                    ours=Ours(Transaction(connection.cursor(), target)),
+                    ours=Ours(txn),
                     issue=_issue(config, secret),
                     script=script,
                     report=report,
                 ).write()
-            statements.seek(0)
-            _print_script(Script(out, source.is_sqlite), source.place, report, statements)
+                statements.seek(0)
+                _print_script(Script(out, source.is_sqlite), source, report, statements)
+                note_hand_back(txn, int(time.time() * 1000))
     except Unreadable as error:
         print(f"regsys: {error}", file=sys.stderr)
         return 1
@@ -226,7 +252,8 @@ changes only what is as it was when this was written; so it may be run twice.
 """
 
 
-def _print_script(script: Script, place: str, report: Report, statements: TextIO) -> None:
+def _print_script(script: Script, source: Source, report: Report, statements: TextIO) -> None:
+    place = source.place
     command = (
         "sqlite3 -bail homeserver.db < hand-back.sql"
         if script.is_sqlite
@@ -243,5 +270,7 @@ def _print_script(script: Script, place: str, report: Report, statements: TextIO
     script.statement("BEGIN IMMEDIATE" if script.is_sqlite else "BEGIN")
     if not script.is_sqlite:
         script.statement("SET LOCAL standard_conforming_strings = on")
+        # A role of our schema's name would else find our tables first.
+        script.out.write(f"SET LOCAL search_path TO {source.schema};\n")
     shutil.copyfileobj(statements, script.out)
     script.statement("COMMIT")

@@ -16,7 +16,7 @@ from regsys.accounts.usernames import ascii_lower
 from regsys.cli import adoption, checks, connect, processes, tokens
 from regsys.cli import jobs as waiting_jobs
 from regsys.config import Config
-from regsys.errors import RegistrationError
+from regsys.errors import HomeserverUnavailable, RegistrationError
 from regsys.model import Registration, Secret
 from regsys.processes.service import serve as serve_process
 from regsys.storage.jobs import JobStore
@@ -165,6 +165,9 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
         system.process.start()
         try:
             print(await work(system))
+        except HomeserverUnavailable as error:
+            print(f"regsys: the homeserver has to do its part of this: {error}", file=sys.stderr)
+            status = 1
         except RegistrationError as error:
             print(f"regsys: {error.reason or error.text}", file=sys.stderr)
             status = 1

@@ -88,11 +88,18 @@ class Merged:
         self.warnings += file.warnings
         for name, value in file.data.items():
             lost = _lost(self.data.get(name), value)
-            if lost:
+            if lost and not (name == "listeners" and _is_beside(file.data)):
                 self.warnings.append(
                     f"{name}: {path} replaces the whole value of {self._origins[name]}: {lost}."
                 )
             self.data[name], self._origins[name] = value, path
+
+
+def _is_beside(data: Mapping[Any, Any]) -> bool:
+    """Whether a file says where the homeserver is: then ``listeners`` in it are ours in place of
+    the homeserver's, as no two processes can have the same."""
+    ours = data.get("regsys")
+    return isinstance(ours, Mapping) and "homeserver" in ours
 
 
 def _lost(earlier: object, later: object) -> str:

@@ -3,7 +3,8 @@ service this is."""
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Mapping, Optional
+from urllib.parse import urlsplit
 
 import attr
 
@@ -89,6 +90,7 @@ def read_delegation(reader: Reader) -> Optional[DelegationConfig]:
         mend = "take a long random value of letters and digits, here and in the homeserver's file"
         block.problem("secret", "has a space or an odd character in it", mend)
     _warn_of_closed_doors(reader)
+    _warn_of_another_port(reader, endpoint)
     if url is None or secret is None:
         return None
     return DelegationConfig(url=url.rstrip("/"), secret=secret, endpoint=endpoint)
@@ -129,6 +131,29 @@ def _warn_of_closed_doors(reader: Reader) -> None:
         reader.warnings.append(
             "allow_guest_access has no effect: the homeserver has no guests while its accounts are"
             " regsys's."
+        )
+
+
+def _warn_of_another_port(reader: Reader, endpoint: Optional[str]) -> None:
+    """The homeserver asks at the endpoint; on this machine that must be where this process listens,
+    unless another one of ours does."""
+    try:
+        parts = urlsplit(endpoint or "")
+        port = parts.port or {"https": 443}.get(parts.scheme, 80)
+    except ValueError:
+        return
+    listeners = reader.peek("listeners")
+    ours = [
+        listener.get("port")
+        for listener in (listeners if isinstance(listeners, list) else ())
+        if isinstance(listener, Mapping) and listener.get("port")
+    ]
+    if parts.hostname in ("localhost", "127.0.0.1", "::1") and ours and port not in ours:
+        here = ", ".join(map(str, ours))
+        reader.warnings.append(
+            f"matrix_authentication_service.endpoint: the homeserver will ask at port {port} of"
+            f" this machine whose a token is, and regsys listens at {here}: write one of these"
+            " there, unless another process of regsys, or a proxy, has that port."
         )
 
 

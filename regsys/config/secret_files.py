@@ -30,7 +30,10 @@ def secret_in_file(
             value = file.read().strip()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        reader.problem(name, f"cannot be read: {reason}", "mend the path or the file", path)
+        mend = "mend the path or the file"
+        if isinstance(error, PermissionError):
+            mend = "let the user that regsys runs as read it, by the file's group for instance"
+        reader.problem(name, f"cannot be read: {reason}", mend, path)
         return None
     if mode & 0o077:
         reader.warnings.append(

@@ -259,7 +259,7 @@ class PostgreSQL:
                 " find ours in its place, since PostgreSQL looks first in the schema of the role's"
                 " name: write another name as regsys.database_schema"
             )
-        return None
+        return None if self._has_schema(connection) else self._wants_schema(name)
 
     def _is_found_by_name(self, role: str) -> bool:
         """Whether PostgreSQL looks first in our schema for this role's tables, unless a homeserver
@@ -271,6 +271,24 @@ class PostgreSQL:
         with connection.cursor() as cursor:
             cursor.execute(_THEIRS_ALONE, (f"{self.quoted_schema}.users",))
             return bool(cursor.fetchone()[0])
+
+    def _has_schema(self, connection: Any) -> bool:
+        """Whether our schema is there, or can be made."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT has_database_privilege(current_database(), 'CREATE')"
+                " OR EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = %s)",
+                (self.schema,),
+            )
+            return bool(cursor.fetchone()[0])
+
+    def _wants_schema(self, name: str) -> str:
+        role = self.args.get("user") or "the role"
+        return (
+            f"the PostgreSQL database {name!r} has no schema {self.quoted_schema} for our tables,"
+            f" and {role} may not make it: let an administrator of the database run CREATE SCHEMA"
+            f" {self.quoted_schema} AUTHORIZATION {role}, or name another place in regsys.database"
+        )
 
     def explain(self, error: Exception) -> str:
         """An error in words for the operator."""

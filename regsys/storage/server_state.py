@@ -24,6 +24,22 @@ def undo(txn: Transaction, user_id: UserID) -> None:
     txn.run("DELETE FROM milestones WHERE user_id = ?", (str(user_id),))
 
 
+def handed_back_ms(txn: Transaction) -> Optional[int]:
+    """When the accounts were last handed back; None if they are not, as far as is known."""
+    row = txn.one("SELECT MAX(written_ms) FROM hand_backs")
+    return None if row is None else row[0]
+
+
+def note_hand_back(txn: Transaction, now_ms: int) -> None:
+    """The homeserver may have its accounts back from now on."""
+    txn.insert("hand_backs", written_ms=now_ms)
+
+
+def forget_hand_backs(txn: Transaction) -> None:
+    """It has not got them back."""
+    txn.run("DELETE FROM hand_backs")
+
+
 @attr.frozen
 class ServerStateStore:
     """Events that happen once on a server."""

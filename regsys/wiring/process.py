@@ -28,6 +28,12 @@ from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
 from regsys.storage.pool import connection_pool
 from regsys.storage.rate_limits import RateLimitStore
 from regsys.storage.secrets import get_or_keep, is_as_before
+from regsys.storage.server_state import handed_back_ms
+
+HANDED_BACK = (
+    "regsys hand-back has been run. If its SQL was executed, the homeserver has changed its"
+    " accounts since, and those here are old: run regsys adopt, which says what to do"
+)
 
 log = Logger()
 
@@ -154,6 +160,8 @@ def prepare(
         else:
             secret = get_or_keep(txn, "macaroon_secret_key", secrets.token_urlsafe(32))
         _compare_secrets(txn, config, secret, tell)
+        if config.delegation is not None and handed_back_ms(txn) is not None:
+            tell(HANDED_BACK)
     return applied, secret.encode("utf-8")
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from typing import Any, Optional, Sequence
 
+from twisted.internet.task import Clock
+
 from regsys.adoption.decisions import Rules
+from regsys.adoption.hand_back import LOST, WRITTEN, HandBack
+from regsys.adoption.ours import Ours
 from regsys.adoption.report import Report
 from regsys.adoption.run import Adoption
+from regsys.adoption.sql import Script
 from regsys.adoption.synapse import Synapse
+from regsys.config import TokensConfig
+from regsys.credentials.access_tokens import GuestTokens, Logins
+from regsys.storage.database import Transaction
 from tests.support.databases import sqlite_file
 from tests.support.synapse_tables import SERVER, SynapseTables
 from tests.support.tables import Tables
@@ -72,6 +81,58 @@ class AdoptionCase(Tables):
     async def users(self, columns: str = "user_id") -> Sequence[Any]:
         found = await self.rows(f"SELECT {columns} FROM users ORDER BY user_id")
         return [row[0] for row in found] if "," not in columns else found
+
+
+class HandBackCase(AdoptionCase):
+    """The way back: the SQL that is printed, executed on the tables of a Synapse."""
+
+    def logins(self, *, keeps_keys: bool = True) -> Logins:
+        clock = Clock()
+        clock.advance(NOW_S)
+        return Logins(
+            config=TokensConfig(keeps_keys=keeps_keys),
+            secret=b"a secret",
+            guests=GuestTokens(server_name=SERVER, secret=b"a secret"),
+            clock=clock,
+        )
+
+    def script(self: Any) -> tuple[str, Report]:
+        out, report = StringIO(), Report(texts=LOST, counted=WRITTEN)
+        source = self.there.source()
+        try:
+            HandBack(
+                synapse=Synapse(source),
+                ours=Ours(Transaction(self.db.pool.connection.cursor(), self.db.dialect)),
+                issue=self.logins().issue,
+                script=Script(out, source.is_sqlite),
+                report=report,
+            ).write()
+        finally:
+            source.close()
+        return out.getvalue(), report
+
+    def hand_back(self: Any, **lost: int) -> Report:
+        """Execute the script, twice: the second time it must change nothing. ``lost``: what cannot
+        go back."""
+        script, report = self.script()
+        self.run_script(script)
+        first = self.there.contents()
+        self.run_script(script)
+        self.assertEqual(self.there.contents(), first)
+        found = {name: report.counts[name] for name in LOST if report.counts[name]}
+        # Synapse does not know the neighbour, nor its registration token.
+        self.assertEqual(found, {"unknown": 1, "registration_token": 1, **lost})
+        return report
+
+    def run_script(self: Any, script: str) -> None:
+        if self.there.is_sqlite:
+            self.there.connection.executescript(script)
+        elif script:
+            self.there.connection.cursor().execute(script)
+
+    def there_is(self: Any, columns: str, table: str) -> list[Any]:
+        found = self.there.execute(f"SELECT {columns} FROM {table} ORDER BY {columns}").fetchall()
+        return [tuple(row) for row in found]
 
 
 def examples(report: Report, words: str) -> Optional[str]:

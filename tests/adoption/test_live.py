@@ -1,272 +1,276 @@
-"""A live Synapse's users become ours, and its own again: nobody is logged out in between."""
+"""A live Synapse's users become ours for a week, and its own again (contract B17.6)."""
 
 from __future__ import annotations
 
 import contextlib
-import sqlite3
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any, Mapping, Sequence
-from urllib.parse import quote
+from typing import Any
 
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.adoption.connections import grants
-from regsys.credentials.passwords import hash_password, prepare
-from tests.support import postgres
-from tests.support.native_synapse import PEPPER, NativeSynapse
-from tests.support.patience import PATIENCE_S
-from tests.support.service_process import ROOT, SERVER_NAME, ServiceProcess, psycopg2, sqlite
-from tests.support.synapse_tables import NAMES
+from tests.adoption.live import V3, OnPostgres, OnSQLite
+from tests.adoption.people import ADMIN, People, user_id
+from tests.support.smtp_process import smtp_process
 
-V3 = "/_matrix/client/v3"
 # Longer than bcrypt reads, and with letters that a normal form changes (a ligature, a combining
 # accent).
 LONG = "pa\u0301sswörd ﬁ " + "x" * 90
-PASSWORDS = {"alice": "in the looking glass", "bob": LONG, "carol": "swordfish"}
+WEEK_MS = 7 * 24 * 3600 * 1000
+TOKENS = f"{ADMIN}/v1/registration_tokens"
+AS_TOKEN = "the-as-token-of-a-bridge"
+BRIDGE = {
+    "id": "bridge",
+    "url": None,
+    "as_token": AS_TOKEN,
+    "hs_token": "the-hs-token-of-a-bridge",
+    "sender_localpart": "bridge",
+    "namespaces": {"users": [{"regex": "@_bridge_.*", "exclusive": True}]},
+}
 
 
-class Live:
-    """``section``: of a database that both use."""
-
-    def section(self) -> Mapping[str, Any]:
-        raise NotImplementedError()
-
-    def all(self, sql: str) -> Sequence[Any]:
-        """The rows of a SELECT in Synapse's database."""
-        raise NotImplementedError()
-
-    def our(self, sql: str, *values: Any) -> None:
-        """Change our own tables."""
-        raise NotImplementedError()
-
-    def execute(self, script: str) -> None:
-        """Execute a script in Synapse's database."""
-        raise NotImplementedError()
-
-    def by_another_role(self) -> Sequence[str]:
-        """Arguments by which a role with the documented rights reads, if there are roles."""
-        return ()
-
+class Walk(People):
     def setUp(self: Any) -> None:
-        self.folder = Path(self.mktemp()).resolve()
-        self.folder.mkdir()
-        self.synapse = NativeSynapse(self, self.folder, self.section())
-        self.synapse.start()
-
-    def regsys(self: Any, *arguments: str) -> str:
-        """Run a command; returns its standard output."""
-        config = self.folder / "synapse.yaml"
-        done = subprocess.run(
-            [sys.executable, "-m", "regsys", *arguments, "-c", str(config)],
-            cwd=self.folder,
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-        )
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout
-
-    def serve(self: Any) -> ServiceProcess:
-        """regsys, by Synapse's own configuration but for the listeners."""
-        plenty = {"port": 0, "bind_addresses": ["127.0.0.1"], "type": "http"}
-        resources = [{"names": ["client", "consent", "health"]}]
-        ours = {"listeners": [{**plenty, "resources": resources}]}
-        (self.folder / "regsys.yaml").write_text(yaml.safe_dump(ours))
-        return ServiceProcess(
-            self,
-            self.folder / "synapse.yaml",
-            self.folder / "regsys.yaml",
-            program=("-m", "tests.support.keeping_keys", "serve"),
-        )
-
-    def fill(self: Any) -> dict[str, str]:
-        """Make accounts at Synapse; their access tokens by a word for each."""
-        synapse = self.synapse
-        root = synapse.administrator("root", "root's own")
-        tokens = {"root": root}
-        alice = synapse.register("alice", PASSWORDS["alice"], initial_device_display_name="Phone")
-        tokens["alice"] = alice["access_token"]
-        tokens["bob"] = synapse.register("bob", LONG)["access_token"]
-        second = synapse.log_in("alice", PASSWORDS["alice"], device_id="SECOND")[1]
-        tokens["second"] = second["access_token"]
-        gone = synapse.log_in("alice", PASSWORDS["alice"], device_id="GONE")[1]["access_token"]
-        self.assertEqual(synapse.ask("POST", f"{V3}/logout", {}, gone)[0], 200)
-        tokens["gone"] = gone
-        pair = synapse.log_in("bob", LONG, device_id="PAIR", refresh_token=True)[1]
-        tokens["pair"], self.refresh_token = pair["access_token"], pair["refresh_token"]
-        users = "/_synapse/admin/v2/users/"
-        carol = {
-            "password": PASSWORDS["carol"],
-            "threepids": [{"medium": "email", "address": "carol@mail.example"}],
-        }
-        self.assertEqual(
-            synapse.ask("PUT", f"{users}{quote(f'@carol:{SERVER_NAME}')}", carol, root)[0], 201
-        )
-        synapse.register("dave", "a password")
-        path = f"/_synapse/admin/v1/deactivate/{quote(f'@dave:{SERVER_NAME}')}"
-        self.assertEqual(synapse.ask("POST", path, {"erase": True}, root)[0], 200)
-        guest = synapse.ask("POST", f"{V3}/register?kind=guest", {})[1]
-        tokens["guest"] = guest["access_token"]
-        return tokens
-
-    def contents(self) -> dict[str, Any]:
-        """Every row of the tables that are read, but for when a device was last seen."""
-        found = {name: self.all(f"SELECT * FROM {name}") for name in NAMES if name != "devices"}
-        found["devices"] = self.all("SELECT user_id, device_id, display_name FROM devices")
-        return {name: sorted(map(tuple, rows), key=repr) for name, rows in found.items()}
-
-    def whoami(self, server: Any, token: str) -> tuple[int, Any]:
-        answer = server.ask("GET", f"{V3}/account/whoami", None, token=token)
-        status, body = (answer.status, answer.json) if hasattr(answer, "json") else answer
-        return status, body.get("device_id")
-
-    def check_logins(self: Any, service: ServiceProcess) -> None:
-        """Each old password logs in here, by name and by address, and no other; a refresh token
-        gets a new pair."""
-        for name, password in PASSWORDS.items():
-            self.assertEqual(self.log_in(service, name, password), 200, name)
-            self.assertEqual(self.log_in(service, name, f"!{password}"), 403, name)
-        self.assertEqual(self.log_in(service, "dave", "a password"), 403)
-        body = {
-            "type": "m.login.password",
-            "identifier": {
-                "type": "m.id.thirdparty",
-                "medium": "email",
-                "address": "Carol@mail.example",
-            },
-            "password": PASSWORDS["carol"],
-        }
-        self.assertEqual(service.ask("POST", f"{V3}/login", body).status, 200)
-        refreshed = service.ask("POST", f"{V3}/refresh", {"refresh_token": self.refresh_token})
-        self.assertEqual(refreshed.status, 200)
-        token = refreshed.json["access_token"]
-        self.assertEqual(self.whoami(service, token), (200, "PAIR"))
-
-    def log_in(self, server: Any, name: str, password: str) -> int:
-        """The status of a login."""
-        body = {
-            "type": "m.login.password",
-            "identifier": {"type": "m.id.user", "user": name},
-            "password": password,
-        }
-        answer = server.ask("POST", f"{V3}/login", body)
-        return int(answer.status if hasattr(answer, "json") else answer[0])
+        mails = contextlib.ExitStack()
+        self.addCleanup(mails.close)
+        self.meet()
+        bridge = Path(self.mktemp()).resolve()
+        bridge.write_text(yaml.safe_dump(BRIDGE))
+        self.set_up(mails.enter_context(smtp_process()), app_service_config_files=[str(bridge)])
 
     def test_thereAndBack(self: Any) -> None:
-        """Old passwords and old tokens work here; after the way back they work there, and so
-        does a password that was changed here."""
-        tokens = self.fill()
-        there = {name: self.whoami(self.synapse, token) for name, token in tokens.items()}
+        """Users of every kind, whose clients never stop to ask for news, go through an adoption, a
+        week of use, and the way back: no token is refused that its user has not ended, each ended
+        one is, and the password that works is the last one that was set."""
+        self.fill()
+        self.be_in_a_room()
+        self.say("made by Synapse")
+        self.adopt()
+        self.delegate()
+        self.say("under regsys")
+        self.check()
+        self.live_a_week()
+        self.say("after a week")
+        self.check()
+        self.take_back()
+        self.say("by Synapse again")
+        self.check()
+        self.check_what_came_back()
+        for client in self.clients.values():
+            # 503: the other process was not there yet.
+            self.assertLessEqual(client.statuses, {200, 401, 503}, client)
+        self.assertNotIn("Traceback", self.synapse_log())
+
+    # --- At Synapse ------------------------------------------------------------------------
+
+    def fill(self: Any) -> None:
+        synapse = self.synapse
+        root = self.tokens["root"] = synapse.administrator("root", "root's own")
+        self.passwords["root"] = "root's own"
+        self.register("alice", "in the looking glass", initial_device_display_name="Phone")
+        self.new_device("second", "alice")
+        self.new_device("third", "alice")
+        self.new_device("gone", "alice")
+        self.done("POST", f"{V3}/logout", {}, self.tokens["gone"])
+        self.register("bob", LONG)
+        self.pair = self.new_device("pair", "bob", refresh_token=True)
+        self.lapsing = self.new_device("lapsing", "bob", refresh_token=True)
+        self.register("carol", "swordfish")
+        self.administer("PUT", "carol", threepids=[email("carol@mail.example")])
+        self.register("dave", "dave's password")
+        self.done("POST", f"{ADMIN}/v1/deactivate/{user_id('dave')}", {"erase": True}, root)
+        self.register("eve", "shadows")
+        self.done("POST", f"{ADMIN}/v1/users/{user_id('eve')}/shadow_ban", {}, root)
+        self.register("frank", "none, soon")
+        self.execute(f"UPDATE users SET password_hash = NULL WHERE name = '{user_id('frank')}'")
+        self.register("erin", "erin's password")
+        for name in ("dave", "frank"):
+            del self.passwords[name]
+        self.register("gina", "gina's first password")
+        self.administer("PUT", "gina", threepids=[email("gina@mail.example")])
+        self.administer("PUT", "henry")
+        ghost = {"type": "m.login.application_service", "username": "_bridge_1"}
+        made = self.done("POST", f"{V3}/register", {**ghost, "device_id": "G"}, AS_TOKEN)
+        self.tokens["ghost"] = made["access_token"]
+        guest = self.done("POST", f"{V3}/register?kind=guest", {})
+        self.guest = guest["access_token"]
+        acting = self.done("POST", f"{ADMIN}/v1/users/{user_id('bob')}/login", {}, root)
+        self.acting = acting["access_token"]
+        self.ended |= {"gone", "dave"}
+        invitation = {"token": "invitation", "uses_allowed": 5}
+        self.done("POST", f"{TOKENS}/new", invitation, root)
+
+    def be_in_a_room(self: Any) -> None:
+        """All are in one room, with a client each; Alice's devices have keys."""
+        asked = {"preset": "public_chat"}
+        made = self.done("POST", f"{V3}/createRoom", asked, self.tokens["alice"])
+        self.room = made["room_id"]
+        self.join("root", "bob", "carol", "eve", "frank", "erin", "gina", "ghost")
+        for device in ("SECOND", "THIRD"):
+            self.done("POST", f"{V3}/keys/upload", keys(device), self.tokens[device.lower()])
+        self.syncs(*(set(self.tokens) - self.ended))
+
+    def adopt(self: Any) -> None:
+        """Adopt while Synapse runs, and again what has changed there since, when it has ended."""
         before = self.contents()
-        self.assertEqual(there["gone"][0], 401)
         report = self.regsys("adopt", *self.by_another_role())
-        self.assertIn("         6 accounts\n", report)
+        self.assertIn("        12 accounts\n", report)
         self.assertEqual(self.contents(), before)
+        self.register("late", "later than the first run")
+        self.join("late")
+        self.done("POST", f"{V3}/logout", {}, self.tokens["third"])
+        status, answer = self.confirmed(
+            *("POST", "account/password", self.tokens["erin"], self.passwords["erin"]),
+            new_password="erin's second password",
+            logout_devices=False,
+        )
+        self.assertEqual(status, 200, answer)
+        self.passwords["erin"] = "erin's second password"
+        self.end("third")
+        self.syncs("late")
+        self.clients["late"].wait_for("made by Synapse")
         self.synapse.stop()
-        self.assertIn("         6 were adopted before\n", self.regsys("adopt"))
-        service = self.serve()
-        here = {name: self.whoami(service, token) for name, token in tokens.items()}
-        self.assertEqual(here, there)
-        self.check_logins(service)
-        made_here = self.logged_in_here(service)
-        service.stop()
-        self.change_password("alice", "changed here")
-        script = self.regsys("hand-back")
-        self.execute(script)
-        self.execute(script)
-        self.synapse.start()
-        self.assertEqual(self.log_in(self.synapse, "alice", "changed here"), 200)
-        self.assertEqual(self.log_in(self.synapse, "alice", PASSWORDS["alice"]), 403)
-        for name in ("bob", "carol"):
-            self.assertEqual(self.log_in(self.synapse, name, PASSWORDS[name]), 200, name)
-        # A refresh here has ended that pair.
-        del tokens["pair"]
-        back = {name: self.whoami(self.synapse, token) for name, token in tokens.items()}
-        self.assertEqual(back, {name: there[name] for name in tokens})
-        self.assertEqual(self.whoami(self.synapse, made_here[0]), (200, "HERE"))
-        body = {"refresh_token": made_here[1]}
-        self.assertEqual(self.synapse.ask("POST", f"{V3}/refresh", body)[0], 200)
-        log = (self.folder / "synapse.log").read_text()
-        self.assertNotIn("Traceback", log)
+        self.assertIn("        12 were adopted before\n", self.regsys("adopt"))
 
-    def logged_in_here(self: Any, service: ServiceProcess) -> tuple[str, str]:
-        """The access and the refresh token of a login here."""
-        body = {
-            "type": "m.login.password",
-            "identifier": {"type": "m.id.user", "user": "carol"},
-            "password": PASSWORDS["carol"],
-            "device_id": "HERE",
-            "refresh_token": True,
-        }
-        answer = service.ask("POST", f"{V3}/login", body).json
-        return answer["access_token"], answer["refresh_token"]
+    # --- The week --------------------------------------------------------------------------
 
-    def change_password(self: Any, name: str, password: str) -> None:
-        hashed = hash_password(prepare(password, PEPPER), 4)
-        self.our("UPDATE users SET password_hash = ? WHERE name_key = ?", hashed, name)
+    def live_a_week(self: Any) -> None:
+        # Of all that a Synapse has, a guest's token and one that acts as another user end.
+        self.assertEqual(self.whoami(self.guest)[0], 401)
+        self.assertEqual(self.whoami(self.acting)[0], 401)
+        self.come()
+        self.change()
+        self.go()
+        self.time_passes()
+
+    def come(self: Any) -> None:
+        """Newcomers, new devices, and new pairs of tokens."""
+        self.register("zoe", "zoe's password")
+        self.new_device("zoe2", "zoe", refresh_token=True)
+        self.made_here = self.new_device("here", "carol", refresh_token=True)
+        self.join("zoe")
+        # The client of the pair goes on with the new one.
+        self.close("pair")
+        refresh = {"refresh_token": self.pair["refresh_token"]}
+        self.pair = self.done("POST", f"{V3}/refresh", refresh)
+        self.tokens["pair"] = self.pair["access_token"]
+        self.syncs("zoe", "zoe2", "here", "pair")
+        self.say("to those who came")
+
+    def change(self: Any) -> None:
+        """Passwords and addresses; and what the administrator may."""
+        new = "through the looking glass"
+        alice, gina = self.tokens["alice"], "gina's second password"
+        asked = ("POST", "account/password", alice, self.passwords["alice"])
+        status, answer = self.confirmed(*asked, new_password=new, logout_devices=False)
+        self.assertEqual(status, 200, answer)
+        self.old_password, self.passwords["alice"] = self.passwords["alice"], new
+        creds = self.validate(f"{V3}/account/3pid/email/requestToken", "alice@mail.example", alice)
+        status, answer = self.confirmed("POST", "account/3pid/add", alice, new, **creds)
+        self.assertEqual(status, 200, answer)
+        forgotten = f"{V3}/account/password"
+        creds = self.validate(f"{forgotten}/email/requestToken", "gina@mail.example")
+        auth = {"type": "m.login.email.identity", "threepid_creds": creds}
+        self.done("POST", forgotten, {"auth": auth, "new_password": gina})
+        self.passwords["gina"] = gina
+        self.end("gina")
+        self.new_device("gina2", "gina")
+        self.syncs("gina2")
+        removed = {"medium": "email", "address": "gina@mail.example"}
+        self.done("POST", f"{V3}/account/3pid/delete", removed, self.tokens["gina2"])
+        found = self.done(
+            "GET", f"{ADMIN}/v2/users?guests=false&name=zoe", None, self.tokens["root"]
+        )
+        self.assertEqual(found["total"], 1)
+        self.invite()
+
+    def invite(self: Any) -> None:
+        """The administrator allows more uses of a registration token, and makes another."""
+        asked: Any = ("PUT", f"{TOKENS}/invitation", {"uses_allowed": 7})
+        for method, path, body in (asked, ("POST", f"{TOKENS}/new", {"token": "another"})):
+            answer = self.service.ask(method, path, body, token=self.tokens["root"])
+            self.assertEqual(answer.status, 200, answer)
+
+    def go(self: Any) -> None:
+        """Logouts, a deleted device, a deactivation."""
+        alice = self.tokens["alice"]
+        self.new_device("short", "alice")
+        self.done("POST", f"{V3}/logout", {}, self.tokens["short"])
+        self.new_device("deleted", "alice")
+        password = self.passwords["alice"]
+        status, answer = self.confirmed("DELETE", "devices/DELETED", alice, password)
+        self.assertEqual(status, 200, answer)
+        erin = self.tokens["erin"]
+        password = self.passwords.pop("erin")
+        status, answer = self.confirmed("POST", "account/deactivate", erin, password)
+        self.assertEqual(status, 200, answer)
+        self.erins_password = password
+        self.done("POST", f"{V3}/logout", {}, self.tokens["frank"])
+        self.end("short", "deleted", "erin", "frank")
+
+    def time_passes(self: Any) -> None:
+        """regsys is replaced, and access tokens lapse; refresh tokens do not."""
+        self.service.stop()
+        self.our(
+            f"UPDATE logins SET valid_until_ms = valid_until_ms - {WEEK_MS}"
+            " WHERE device_id = 'LAPSING'"
+        )
+        self.serve()
+        self.close("lapsing")
+        status, answer = self.ask("POST", f"{V3}/logout", {}, self.tokens["lapsing"])
+        self.assertEqual((status, answer["soft_logout"]), (401, True))
+        refresh = {"refresh_token": self.lapsing["refresh_token"]}
+        self.lapsing = self.done("POST", f"{V3}/refresh", refresh)
+        self.tokens["lapsing"] = self.lapsing["access_token"]
+        self.syncs("lapsing")
+
+    # --- At Synapse again ------------------------------------------------------------------
+
+    def check_what_came_back(self: Any) -> None:
+        for name, password in (
+            ("alice", self.old_password),
+            ("gina", "gina's first password"),
+            ("gina@mail.example", self.passwords["gina"]),
+            ("erin", self.erins_password),
+        ):
+            self.assertEqual(self.log_in(name, password)[0], 403, name)
+        self.assertEqual(self.log_in("alice@mail.example", self.passwords["alice"])[0], 200)
+        for pair in (self.made_here, self.pair, self.lapsing):
+            self.done("POST", f"{V3}/refresh", {"refresh_token": pair["refresh_token"]})
+        # What regsys does not know works as it did.
+        for token in (self.guest, self.acting):
+            self.assertEqual(self.whoami(token)[0], 200)
+        asked = {"device_keys": {user_id("alice"): []}}
+        found = self.done("POST", f"{V3}/keys/query", asked, self.tokens["alice"])
+        self.assertEqual(set(found["device_keys"][user_id("alice")]), {"SECOND"})
+        root = self.tokens["root"]
+        eve = self.done("GET", f"{ADMIN}/v2/users/{user_id('eve')}", None, root)
+        self.assertTrue(eve["shadow_banned"])
+        for token, uses in (("invitation", 7), ("another", None)):
+            found = self.done("GET", f"{TOKENS}/{token}", None, root)
+            self.assertEqual(found["uses_allowed"], uses)
+        erin = self.done("GET", f"{ADMIN}/v2/users/{user_id('erin')}", None, root)
+        self.assertTrue(erin["deactivated"])
+        self.register("after", "the way back")
+        self.assertEqual(self.whoami(self.tokens["after"])[0], 200)
 
 
-class SQLiteLiveTests(Live, SynchronousTestCase):
-    def section(self) -> Mapping[str, Any]:
-        return sqlite(self.folder)
-
-    def all(self, sql: str) -> Sequence[Any]:
-        connection = sqlite3.connect(f"file:{self.folder}/homeserver.db?mode=ro", uri=True)
-        try:
-            return connection.execute(sql).fetchall()
-        finally:
-            connection.close()
-
-    def our(self, sql: str, *values: Any) -> None:
-        with contextlib.closing(sqlite3.connect(self.folder / "homeserver-regsys.db")) as database:
-            database.execute(sql, values)
-            database.commit()
-
-    def execute(self, script: str) -> None:
-        with contextlib.closing(sqlite3.connect(self.folder / "homeserver.db")) as database:
-            database.executescript(script)
+def email(address: str) -> dict[str, str]:
+    return {"medium": "email", "address": address}
 
 
-class PostgresLiveTests(Live, SynchronousTestCase):
-    def section(self) -> Mapping[str, Any]:
-        # A role called regsys would else see our schema first, as Synapse would.
-        self.args = {**postgres.dsn(self), "options": "-c search_path=public"}
-        return psycopg2(self.args)
+def keys(device: str) -> dict[str, Any]:
+    """What a device of Alice's uploads, so that others can encrypt for it."""
+    algorithms = ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"]
+    names = {f"ed25519:{device}": "A" * 43, f"curve25519:{device}": "B" * 43}
+    signatures = {user_id("alice"): {f"ed25519:{device}": "C" * 86}}
+    of_device = {"user_id": user_id("alice"), "device_id": device, "keys": names}
+    return {"device_keys": {**of_device, "algorithms": algorithms, "signatures": signatures}}
 
-    def all(self, sql: str) -> Sequence[Any]:
-        import psycopg2 as driver
 
-        connection = driver.connect(**self.args)
-        try:
-            cursor = connection.cursor()
-            cursor.execute(sql)
-            return cursor.fetchall()
-        finally:
-            connection.close()
+class SQLiteLiveTests(Walk, OnSQLite, SynchronousTestCase):
+    pass
 
-    def by_another_role(self) -> Sequence[str]:
-        role = f"adoption_{self.args['dbname']}"
-        cursor = self._connected()
-        cursor.execute(grants(role))
-        self.addCleanup(cursor.execute, f"DROP OWNED BY {role}; DROP ROLE {role}")
-        place = {**self.args, "user": role, "options": ""}
-        return ("--from", " ".join(f"{name}='{value}'" for name, value in place.items()))
 
-    def _connected(self) -> Any:
-        import psycopg2 as driver
-
-        connection = driver.connect(**self.args)
-        self.addCleanup(connection.close)
-        connection.autocommit = True
-        return connection.cursor()
-
-    def our(self, sql: str, *values: Any) -> None:
-        text = sql.replace("?", "%s").replace("UPDATE ", "UPDATE regsys.")
-        self._connected().execute(text, values)
-
-    def execute(self, script: str) -> None:
-        self._connected().execute(script)
+class PostgresLiveTests(Walk, OnPostgres, SynchronousTestCase):
+    pass

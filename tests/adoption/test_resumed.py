@@ -53,6 +53,7 @@ class Resumed(AdoptionCase):
 
     async def copied(self: Any) -> list[Any]:
         tables = ["users", "devices", "logins", "threepids", "consents"]
+        tables += ["registration_tokens", "adopted_registration_tokens"]
         found = [await self.rows(f"SELECT * FROM {table}") for table in tables]
         found.append(await self.rows(OF_THE_TIME))
         found.append(await self.rows("SELECT * FROM adoption_progress"))
@@ -62,6 +63,8 @@ class Resumed(AdoptionCase):
     async def cleared(self: Any) -> None:
         await self.change("DELETE FROM users WHERE user_id LIKE ?", f"%:{SERVER}")
         await self.change("DELETE FROM consents WHERE user_id LIKE ?", f"%:{SERVER}")
+        for table in ("registration_tokens", "adopted_registration_tokens"):
+            await self.change(f"DELETE FROM {table} WHERE token = 'invitation'")
         await self.change("DELETE FROM adoption_progress WHERE name = 'users'")
         await self.change("DELETE FROM milestones WHERE name = 'first_real_user'")
 
@@ -81,6 +84,7 @@ class Resumed(AdoptionCase):
         """Wherever it is killed, the next run ends with what an undisturbed one has."""
         self.there.fill(7)
         self.there.user("Zoe", "pw", consent_version="1")
+        self.there.registration_token("invitation", uses_allowed=5, completed=1)
         points = self.points()
         whole = await self.copied()
         self.assertEqual(len(whole[0]), 8)

@@ -148,6 +148,9 @@ class HandBackTests(CommandCase):
         )
         self.assertIn("1 passwords go back", comments)
         self.assertTrue(statements.endswith("COMMIT;\n"))
+        # Each account is named above its statements, and only if there are any.
+        self.assertIn(f"\n-- {user_id('alice')}\nUPDATE users SET", statements)
+        self.assertNotIn("Registration tokens", statements)
         self.there.connection.executescript(done.stdout)
         self.assertEqual(
             self.there.execute("SELECT password_hash FROM users ORDER BY name").fetchall(),
@@ -164,6 +167,28 @@ class HandBackTests(CommandCase):
         done = self.called("hand-back", "-c", "homeserver.yaml", "--from", "missing.db")
         self.assertEqual(done.returncode, 1)
         self.assertIn("there is no such file", done.stderr)
+
+    def test_adoptAgain(self) -> None:
+        """After a hand-back our tables are old: nothing is adopted into them, unless the operator
+        says that its SQL was never executed."""
+        files = ("-c", "homeserver.yaml")
+        self.called("hand-back", *files, "--output", "back.sql")
+        for more in ((), ("--dry-run",)):
+            done = self.called("adopt", "-c", "homeserver.yaml", *more)
+            self.assertEqual(done.returncode, 1, done.stdout)
+            self.assertIn("hand-back was run on 20", done.stderr)
+            self.assertIn("move homeserver-regsys.db away", done.stderr)
+        self.config(
+            matrix_authentication_service={"enabled": True, "secret": "abc"},
+            regsys={"homeserver": {"url": "http://localhost:8008", "delegated": True}},
+        )
+        self.assertIn("hand-back has been run", self.called("migrate", *files).stderr)
+        again = ("adopt", "-c", "homeserver.yaml", "--not-handed-back")
+        self.assertEqual(self.called(*again, "--dry-run").returncode, 0)
+        self.assertEqual(self.called("adopt", "-c", "homeserver.yaml").returncode, 1)
+        self.assertEqual(self.called(*again).returncode, 0)
+        self.assertNotIn("hand-back", self.called("migrate", *files).stderr)
+        self.assertEqual(self.called("adopt", "-c", "homeserver.yaml").returncode, 0)
 
 
 class PostgresTests(CommandCase):
@@ -191,6 +216,12 @@ class PostgresTests(CommandCase):
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(there.execute(count).fetchall(), [(1,)])
+        script = self.called("hand-back", "-c", "homeserver.yaml").stdout
+        # The role's name is our schema's: its tables would be found first.
+        self.assertIn("SET LOCAL search_path TO public;\n", script)
+        there.execute(script)
+        refused = self.called("adopt", "-c", "homeserver.yaml")
+        self.assertIn("DROP SCHEMA regsys CASCADE", refused.stderr)
 
 
 class ProgressTests(SynchronousTestCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 from regsys.config import DelegationConfig, HomeserverConfig
 from regsys.model import Secret
@@ -97,6 +98,25 @@ class DelegationTests(ConfigCase):
         ):
             self.assertProblem(options, part)
             self.assertNotIn("can ary", "".join(self.problems(options)))
+
+    def test_unreadable(self) -> None:
+        """If the secret's file is another user's, the remedy says so."""
+        path = self.file("abc")
+        options = self.options({"secret": None, "secret_path": path})
+        with mock.patch("builtins.open", side_effect=PermissionError(13, "Permission denied")):
+            (problem,) = self.problems(options)
+        self.assertIn("let the user that regsys runs as read it", problem)
+
+    def test_otherPort(self) -> None:
+        """If the homeserver asks at a port of this machine where regsys does not listen, a warning
+        says so."""
+        listeners = [{"port": 8009, "type": "http", "resources": [{"names": ["client"]}]}]
+        for endpoint in ("http://localhost:8010/", "http://127.0.0.1"):
+            options = {**self.options({"endpoint": endpoint}), "listeners": listeners}
+            self.assertWarning(options, "regsys listens at 8009")
+        for endpoint in ("http://localhost:8009/", "http://regsys:8010/", "http://localhost:x/"):
+            options = {**self.options({"endpoint": endpoint}), "listeners": listeners}
+            self.assertEqual(self.parse(options).warnings, (), endpoint)
 
     def test_closedDoors(self) -> None:
         """What the homeserver's file must switch off is switched off here, too, until a second file

@@ -325,8 +325,14 @@ class PostgreSQLTests(MigrationContract, SynchronousTestCase):
         except Exception as error:
             raise SkipTest("This server does not allow creating roles.") from error
         self.addCleanup(postgres.shared().execute, f"DROP ROLE {role}")
+        own, clerks = self.dialect, PostgreSQL({**self.args, "options": f"-c role={role}"})
+        self.dialect = clerks
+        connection = self.connect()
+        self.assertIn("run CREATE SCHEMA", clerks.problem(connection) or "")
+        self.dialect = own
         self.execute(f"CREATE SCHEMA regsys AUTHORIZATION {role}")
-        own, self.dialect = self.dialect, PostgreSQL({**self.args, "options": f"-c role={role}"})
+        self.dialect = clerks
+        self.assertIsNone(clerks.problem(connection))
         self.assertEqual(self.migrate(), ALL)
         self.dialect = own
         self.assertEqual(

@@ -28,7 +28,8 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @attr.define(eq=False)
 class NativeSynapse:
-    """``database``: its section of the configuration."""
+    """``database``: its section of the configuration. ``options`` of it, by which a test may have
+    it give its accounts away at the next start."""
 
     case: unittest.TestCase
     folder: Path
@@ -69,6 +70,8 @@ class NativeSynapse:
             "refreshable_access_token_lifetime": "10m",
             "rc_registration": plenty,
             "rc_login": {"address": plenty, "account": plenty, "failed_attempts": plenty},
+            "rc_message": plenty,
+            "rc_joins": {"local": plenty, "remote": plenty},
             **self.options,
         }
 
@@ -80,7 +83,9 @@ class NativeSynapse:
             python = synapse.python()
         command = [python, "-m", "synapse.app.homeserver", "-c", str(path)]
         quiet: Any = {"cwd": self.folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
-        subprocess.run([*command, "--generate-keys"], check=True, timeout=PATIENCE_S, **quiet)
+        if not (self.folder / "signing.key").exists():
+            # Its shape is that of the specification's signing keys: a version and a seed.
+            (self.folder / "signing.key").write_text(f"ed25519 a_test {'A' * 43}\n")
         log = (self.folder / "synapse.log").open("ab")
         self.case.addCleanup(log.close)
         self._process = process = subprocess.Popen(command, **{**quiet, "stdout": log})

@@ -41,6 +41,7 @@ _COLUMN = {
     "uia_sessions": "session_id",
     "registration_tokens": "token",
     "registration_token_reservations": "session_id",
+    "adopted_registration_tokens": "token",
     "used_nonces": "nonce",
     "validations": "sid",
     "validation_tokens": "sid",
@@ -49,7 +50,7 @@ _COLUMN = {
     "adoption_progress": "name",
 }
 # Its rows hold nothing but a digest.
-_UNNAMED = frozenset({"first_times"})
+_UNNAMED = frozenset({"first_times", "hand_backs"})
 
 
 async def insert_rows(db: Database) -> None:
@@ -186,4 +187,6 @@ def _rows_with_fixed_names(txn: Transaction) -> None:
     txn.insert(
         "adopted_users", user_id=str(USER), mark=NEIGHBOUR, last_token=FAR_MS, adopted_ms=FAR_MS
     )
+    txn.insert("adopted_registration_tokens", token=NEIGHBOUR, completed=0)
+    txn.insert("hand_backs", written_ms=FAR_MS)
     txn.insert("adoption_progress", name=NEIGHBOUR, after_user=NEIGHBOUR)

@@ -49,9 +49,13 @@ CREATE TABLE user_external_ids (
     auth_provider TEXT NOT NULL, external_id TEXT NOT NULL, user_id TEXT NOT NULL,
     UNIQUE (auth_provider, external_id));
 CREATE INDEX user_external_ids_user_id_idx ON user_external_ids (user_id);
+CREATE TABLE registration_tokens (
+    token TEXT NOT NULL, uses_allowed INT, pending INT NOT NULL, completed INT NOT NULL,
+    expiry_time BIGINT, UNIQUE (token));
 """
 NAMES = (
-    "users devices refresh_tokens access_tokens user_threepids user_external_ids schema_version"
+    "users devices refresh_tokens access_tokens user_threepids user_external_ids"
+    " registration_tokens schema_version"
 ).split()
 
 
@@ -185,6 +189,10 @@ class SynapseTables:
             validated_at=at,
             added_at=at,
         )
+
+    def registration_token(self, token: str, **more: Any) -> None:
+        values = {"uses_allowed": None, "pending": 0, "completed": 0, **more}
+        self._insert("registration_tokens", token=token, **values)
 
     def contents(self) -> dict[str, Any]:
         """Every row of every table."""
