@@ -8,7 +8,7 @@ What each answers was measured: docs/synapse.md has the table, and the tests of
 from __future__ import annotations
 
 from typing import Any, Mapping, Optional, Sequence
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import attr
 from twisted.internet.defer import Deferred
@@ -26,10 +26,13 @@ from regsys.errors import (
     UsernameReserved,
 )
 from regsys.model import Secret, UserID
-from regsys.outbound.http import Answer, HTTPClient, KeptConnections, NoAnswer
+from regsys.outbound.http import Answer, HTTPClient, JSONClient, NoAnswer
+from regsys.outbound.persistent import PersistentClient
 
 # One call. A client waits for several, and must have its answer within ten seconds.
 ASK_S = 5.0
+# Requests under way. If it stalls, it must not eat up our sockets, however many people wait.
+AT_ONCE = 100
 # While the homeserver cannot be asked, the time between two log lines.
 LOG_EVERY_S = 30.0
 MAX_TEXT = 300
@@ -42,22 +45,25 @@ class Synapse:
     """Each call has a deadline of ASK_S, or of what its request has left. What is not an answer
     that the method documents is HomeserverUnavailable, logged at most once in LOG_EVERY_S.
     ``keeps_connections``: one that was kept may be closed there just when it is used, so a request
-    that loses its connection is sent once more: each is idempotent."""
+    that loses its connection is sent once more: each is idempotent. ``url`` is what the URL has
+    before the path, as far as ``http`` does not know it itself."""
 
     config: DelegationConfig
-    http: HTTPClient
+    http: JSONClient
+    url: str
     keeps_connections: bool = False
     _logged_s: Optional[float] = attr.field(default=None, init=False)
 
     @classmethod
     def from_config(
-        cls, config: DelegationConfig, http: HTTPClient, kept: Optional[KeptConnections] = None
+        cls, config: DelegationConfig, http: HTTPClient, kept: Optional[PersistentClient] = None
     ) -> Synapse:
         """By ``kept``; if that is None, by ``http``, with places of its own: no other server that
         stalls can take them."""
         if kept is None:
-            return cls(config=config, http=http.apart())
-        return cls(config=config, http=kept.http, keeps_connections=True)
+            return cls(config=config, http=http.apart(), url=config.url)
+        path = urlsplit(config.url).path
+        return cls(config=config, http=kept, url=path, keeps_connections=True)
 
     # --- Users -----------------------------------------------------------------------------
 
@@ -224,7 +230,7 @@ class Synapse:
     async def _send_once(
         self, method: str, path: str, token: str, body: Optional[Mapping[str, Any]]
     ) -> Answer:
-        url, headers = f"{self.config.url}{path}", {"Authorization": f"Bearer {token}"}
+        url, headers = f"{self.url}{path}", {"Authorization": f"Bearer {token}"}
         if body is None:
             return await self.http.get(url, {}, headers)
         return await self.http.send_json(method, url, body, headers)
@@ -283,6 +289,11 @@ class Synapse:
         if not isinstance(text, str) or not text.isprintable() or len(text) > MAX_TEXT:
             return None
         return None if self._secret in text else text
+
+
+def connections(reactor: Any, config: DelegationConfig) -> PersistentClient:
+    """Those to it, which are kept."""
+    return PersistentClient.to_url(reactor, config.url, most_idle=AT_ONCE, at_once=AT_ONCE)
 
 
 _CALLS = frozenset(
