@@ -44,6 +44,10 @@ class NoAnswer(Exception):
     """There is no answer to work with; the text says why, for an operator."""
 
 
+class NotConnected(NoAnswer):
+    """There was no connection: nothing was sent."""
+
+
 @attr.frozen
 class Answer:
     """An answer of any status. ``date``: its header of this name."""
@@ -187,7 +191,7 @@ class HTTPClient:
 
     async def _ask(self, method: str, url: str, headers: Mapping[str, str], **sent: Any) -> Answer:
         if self._under_way >= self.at_once:
-            raise NoAnswer("too many requests are waiting for other servers")
+            raise NotConnected("too many requests are waiting for other servers")
         self._under_way += 1
         try:
             asking = Deferred.fromCoroutine(self._exchange(method, url, headers, **sent))
@@ -195,7 +199,7 @@ class HTTPClient:
         except NoAnswer:
             raise
         except ConnectError as error:
-            raise NoAnswer(str(error)) from None
+            raise NotConnected(str(error)) from None
         except Exception as error:
             # Whatever else may go wrong between two machines. The kind says enough: the text
             # of some quotes what was sent.

@@ -20,7 +20,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from regsys.outbound.hosts import endpoint_to
-from regsys.outbound.http import BODY_LIMIT, Answer, NoAnswer, reason_of
+from regsys.outbound.http import BODY_LIMIT, Answer, NoAnswer, NotConnected, reason_of
 
 CONNECT_S = 2.0
 # Servers close a connection on which nothing arrives for a minute or more.
@@ -86,15 +86,13 @@ class PersistentClient:
 
     async def _ask(self, request: bytes) -> Answer:
         if self._under_way >= self.at_once:
-            raise NoAnswer("too many requests are waiting for it")
+            raise NotConnected("too many requests are waiting for it")
         self._under_way += 1
         try:
             connection = self._take() or await self._connect()
             answer = await connection.ask(request)
         except (CancelledError, NoAnswer):
             raise
-        except ConnectError as error:
-            raise NoAnswer(str(error)) from None
         except Exception as error:  # whatever else may go wrong between two machines
             raise NoAnswer(reason_of(error)) from None
         finally:
@@ -118,7 +116,14 @@ class PersistentClient:
         return None
 
     async def _connect(self) -> _Connection:
-        connection: Any = await self.endpoint.connect(self._factory)
+        try:
+            connection: Any = await self.endpoint.connect(self._factory)
+        except CancelledError:
+            raise
+        except ConnectError as error:
+            raise NotConnected(str(error)) from None
+        except Exception as error:  # such as a host without an address
+            raise NotConnected(reason_of(error)) from None
         assert isinstance(connection, _Connection)
         return connection
 
@@ -169,7 +174,7 @@ class _Connection(Protocol):
         if read is not None:
             self._answer, self._data = None, b""
             self.is_usable = read.keeps_open
-            answer.callback(Answer(read.status, read.body))
+            answer.callback(read.answer)
         elif len(self._data) > MOST:
             self.give_up()
             answer.errback(NoAnswer(f"the answer is longer than {BODY_LIMIT} bytes"))
@@ -185,8 +190,7 @@ class _Connection(Protocol):
 class _Read:
     """``keeps_open``: whether another request may follow on the connection."""
 
-    status: int
-    body: bytes
+    answer: Answer
     keeps_open: bool
 
 
@@ -205,13 +209,13 @@ def _read(data: bytes) -> Optional[_Read]:
     if status.startswith(b"1"):  # what comes before an answer
         return _read(rest)
     headers = {
-        name.strip().lower(): value.strip().lower()
+        name.strip().lower(): value.strip()
         for name, _, value in (line.partition(b":") for line in lines)
     }
     whole: Optional[tuple[bytes, bytes]]
     if status[:3] in _WITHOUT_BODY:
         whole = b"", rest
-    elif headers.get(b"transfer-encoding") == b"chunked":
+    elif headers.get(b"transfer-encoding", b"").lower() == b"chunked":
         whole = _unchunked(rest)
     else:
         length = headers.get(b"content-length", b"")
@@ -223,8 +227,9 @@ def _read(data: bytes) -> Optional[_Read]:
     if whole is None:
         return None
     body, left = whole
-    keeps_open = version == b"HTTP/1.1" and headers.get(b"connection") != b"close" and not left
-    return _Read(int(status[:3]), body, keeps_open)
+    is_last = version != b"HTTP/1.1" or headers.get(b"connection", b"").lower() == b"close"
+    date = headers[b"date"].decode("latin-1") if b"date" in headers else None
+    return _Read(Answer(int(status[:3]), body, date), not is_last and not left)
 
 
 def _unchunked(data: bytes) -> Optional[tuple[bytes, bytes]]:

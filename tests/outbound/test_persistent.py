@@ -12,7 +12,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.outbound.http import BODY_LIMIT, Answer, NoAnswer
+from regsys.outbound.http import BODY_LIMIT, Answer, NoAnswer, NotConnected
 from regsys.outbound.persistent import MOST, PersistentClient
 
 OK = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 2\r\n\r\n{}"
@@ -110,7 +110,7 @@ class PersistentTests(SynchronousTestCase):
     def test_atOnce(self) -> None:
         """Of too many requests at once the last get no answer, at once; places come free again."""
         under_way = [self.ask() for _ in range(5)]
-        self.failureResultOf(self.ask(), NoAnswer)
+        self.failureResultOf(self.ask(), NotConnected)
         under_way[0].cancel()
         self.failureResultOf(under_way[0], CancelledError)
         self.assertNoResult(self.ask())
@@ -123,6 +123,9 @@ class PersistentTests(SynchronousTestCase):
         chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"
         self.assertRead(chunked + b"2;x=y\r\n{}\r\n1\r\n \r\n0\r\n\r\n", 200, b"{} ", 1)
         self.assertRead(b"HTTP/1.1 100 Continue\r\n\r\n" + OK, 200, b"{}", 1)
+        dated = OK.replace(b"Server: x", b"date:  Fri, 27 Nov 2026 18:09:08 GMT")
+        answer = self.successResultOf(self.answer(dated))
+        self.assertEqual(answer.date, "Fri, 27 Nov 2026 18:09:08 GMT")
         self.assertRead(b"HTTP/1.1 204 No Content\r\nServer: x\r\n\r\n", 204, b"", 1)
 
     def test_notUsedAgain(self) -> None:
@@ -163,7 +166,7 @@ class PersistentTests(SynchronousTestCase):
         reason = str(self.failureResultOf(asked, NoAnswer).value)
         self.assertIn("ConnectionDone", reason)
         self.endpoint.refuses = True
-        self.failureResultOf(self.ask(), NoAnswer)
+        self.failureResultOf(self.ask(), NotConnected)
 
     def test_givenUp(self) -> None:
         """Whoever stops waiting closes the connection: its answer must not become another's."""
