@@ -2,9 +2,10 @@
 is regsys, beside a Synapse that keeps them itself.
 
 Two stock Synapses over databases of one kind, and regsys, are measured in turns with a bare hello:
-the CPU time of each process, one hash of four rounds taken off where a hash is made. Of many short
-rounds the quietest quarter counts. Exits with 1 if something costs more than it may. It needs a
-Synapse: ``tests/support/synapse.py`` says where it comes from.
+the CPU time of each process, one hash of four rounds taken off where a hash is made. The figures
+are ratios of the same round, of many short ones: their median, and between which half of them lies.
+Exits with 1 if something costs more than it may. It needs a Synapse: ``tests/support/synapse.py``
+says where it comes from.
 """
 
 from __future__ import annotations
@@ -238,16 +239,17 @@ LIMITS = (
 
 def show(costs: Mapping[str, Sequence[float]]) -> list[str]:
     """Print them; returns a sentence for what costs more than it may."""
-    for name, rounds in costs.items():
+    for name, rounds in sorted(costs.items()):
         low, middle, _ = statistics.quantiles(rounds)
-        print(f"  {name:28} {low:7.3f}  (median {middle:.3f})")
+        print(f"  {name:30}  {low:7.3f}  (median {middle:.3f})")
     too_dear = []
     for limit in LIMITS:
-        ours, theirs = (statistics.quantiles(costs[it]) for it in (limit.name, limit.beside))
-        ratio = ours[0] / theirs[0]
+        # Those of one round were measured at about the same time.
+        ratios = [a / b for a, b in zip(costs[limit.name], costs[limit.beside], strict=True)]
+        low, ratio, high = statistics.quantiles(ratios)
         most = "" if limit.most is None else f", at most {limit.most:g}"
-        median = f"by the median {ours[1] / theirs[1]:.2f}"
-        print(f"  {limit.name} / {limit.beside}: {ratio:.2f} ({median}{most})")
+        what = f"{limit.name} / {limit.beside}"
+        print(f"  {what}: {ratio:.2f} ({low:.2f}–{high:.2f}{most})")
         if limit.most is not None and ratio > limit.most:
             too_dear.append(f"{limit.name}: {ratio:.2f} > {limit.most}")
     return too_dear
