@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import json
 import re
-from typing import Any, Awaitable, Callable, Iterator, Mapping, Optional
+from typing import Any, Awaitable, Callable, Iterator, Mapping, Optional, Union
 
 import attr
 
@@ -30,12 +30,17 @@ class Connection:
         self,
         method: str,
         path: str,
-        body: Optional[Mapping[str, Any]] = None,
+        body: Union[Mapping[str, Any], bytes, None] = None,
         token: Optional[str] = None,
         expect: int = 200,
     ) -> bytes:
-        """The body of the answer. Raises AssertionError if its status is not the expected one."""
-        content = b"" if body is None else json.dumps(body).encode()
+        """The body of the answer. ``body`` is sent as JSON, or as a form if it is bytes. Raises
+        AssertionError if the status is not the expected one."""
+        content, kind = b"", "json"
+        if isinstance(body, bytes):
+            content, kind = body, "x-www-form-urlencoded"
+        elif body is not None:
+            content = json.dumps(body).encode()
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmark/1\r\n"
             f"Accept: application/json\r\nX-Forwarded-For: {next(self.addresses)}\r\n"
@@ -43,14 +48,24 @@ class Connection:
         if token is not None:
             head += f"Authorization: Bearer {token}\r\n"
         if body is not None:
-            head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+            head += f"Content-Type: application/{kind}\r\nContent-Length: {len(content)}\r\n"
         self.writer.write(head.encode() + b"\r\n" + content)
         answer = await self.reader.readuntil(b"\r\n\r\n")
         length = _LENGTH.search(answer)
-        assert length is not None, answer
-        content = await self.reader.readexactly(int(length[1]))
+        if length is None:
+            content = await self._chunks()
+        else:
+            content = await self.reader.readexactly(int(length[1]))
         status = int(answer[9:12])
         assert status == expect, f"{method} {path}: {status} {content!r}"
+        return content
+
+    async def _chunks(self) -> bytes:
+        """A chunked body, as a Synapse sends it."""
+        content = b""
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            content += (await self.reader.readexactly(size + 2))[:-2]
+        await self.reader.readexactly(2)
         return content
 
 

@@ -33,6 +33,19 @@ class HostEndpoint(HostnameEndpoint):
         return False, text.encode("ascii"), text
 
 
+def endpoint_to(
+    reactor: Any, host: str, port: int, is_tls: bool, timeout_s: float
+) -> IStreamClientEndpoint:
+    """``timeout_s``: for connecting."""
+    plain: IStreamClientEndpoint = HostEndpoint(reactor, host, port, timeout=timeout_s)
+    return wrapClientTLS(tls_to(host), plain) if is_tls else plain
+
+
+def netloc(host: str, port: int) -> str:
+    """As a URL has it, and the header Host."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def tls_to(host: str, trust_root: Any = None) -> IOpenSSLClientConnectionCreator:
     """TLS options for this host, whose name its certificate must have. ``trust_root``: as
     Twisted's; None for this machine's authorities."""

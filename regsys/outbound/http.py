@@ -7,17 +7,17 @@ from the configuration are used as written; those that clients name are asked by
 from __future__ import annotations
 
 import json
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Mapping, Optional, Protocol, Sequence, Union
 
 import attr
 import treq.client
 from hyperlink import EncodedURL
+from twisted.internet import protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IHostnameResolver, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
+from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
@@ -34,9 +34,6 @@ DEADLINE_S = 10.0
 BODY_LIMIT = 64 * 1024
 # A host that stalls must not eat up our sockets, however many people wait for it.
 AT_ONCE = 100
-# Of connections that are kept: servers close them after a minute or more without a request.
-CONNECT_S = 2.0
-IDLE_S = 30
 _NONE: Mapping[str, str] = {}
 # Names with their values; as pairs where a name comes more than once.
 Query = Union[Mapping[str, str], Sequence[tuple[str, str]]]
@@ -67,6 +64,21 @@ class Answer:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             raise NoAnswer("the answer is not JSON") from None
+
+
+class JSONClient(Protocol):
+    """What asks one server by JSON: an HTTPClient, or a PersistentClient, whose URLs begin with the
+    path. NoAnswer: there is none, or not in time."""
+
+    clock: IReactorTime
+
+    async def get(self, url: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
+        """Its answer, of any status."""
+
+    async def send_json(
+        self, method: str, url: str, value: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> Answer:
+        """The same, with a body."""
 
 
 class URLAsWritten(EncodedURL):
@@ -212,26 +224,6 @@ class HTTPClient:
         return Answer(response.code, await _read(response, self.body_limit), dates[0])
 
 
-@attr.frozen
-class KeptConnections:
-    """A client that keeps its connections, for one server that is asked all the time. It uses no
-    proxy, and counts no bytes before a body: it is for addresses from the configuration."""
-
-    http: HTTPClient
-    pool: HTTPConnectionPool
-
-    @classmethod
-    def on(cls, reactor: Any) -> KeptConnections:
-        pool = HTTPConnectionPool(reactor)
-        pool.maxPersistentPerHost, pool.cachedConnectionTimeout = AT_ONCE, IDLE_S
-        agent: Any = Agent(reactor, connectTimeout=CONNECT_S, pool=pool)
-        return cls(HTTPClient.over(agent, reactor), pool)
-
-    async def close(self) -> None:
-        """Close the connections that are not in use."""
-        await self.pool.closeCachedConnections()
-
-
 def _too_slow(result: object, seconds: float) -> Failure:
     return Failure(NoAnswer(f"no answer within {seconds:g} s"))
 
@@ -253,7 +245,7 @@ def _read(response: IResponse, limit: int) -> Deferred[bytes]:
     return reader.body
 
 
-class _Reader(Protocol):
+class _Reader(protocol.Protocol):
     """Collects a body as long as it is short, into ``body``; cancelling that closes the connection,
     which it would not with ``treq.collect``."""
 
@@ -272,7 +264,7 @@ class _Reader(Protocol):
             self.body.errback(NoAnswer(f"the answer is longer than {self._limit} bytes"))
             self.transport.loseConnection()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         if self.body.called:
             return
         # PotentialDataLoss: an old server ends its answer by closing the connection.

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Mapping, Protocol
+from typing import Any, Awaitable, Callable, Mapping
 
 import attr
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 
 from regsys.config.workers import MasterConfig, WorkerConfig
 from regsys.errors import NoMaster, Unavailable
 from regsys.model import Secret
-from regsys.outbound.hosts import HostEndpoint, tls_to
-from regsys.outbound.http import Answer, HTTPClient, NoAnswer
-from regsys.outbound.persistent import PersistentClient
+from regsys.outbound.hosts import endpoint_to, netloc
+from regsys.outbound.http import HTTPClient, JSONClient, NoAnswer
+from regsys.outbound.persistent import CONNECT_S, PersistentClient
 
-CONNECT_S = 2.0
-# The master closes a connection on which nothing arrives for a minute.
-IDLE_S = 30
 MOST_IDLE = 50
 # As many as there may be requests of clients.
 AT_ONCE = 10_000
@@ -28,22 +25,12 @@ async def _nothing_to_close() -> None:
     pass
 
 
-class Posts(Protocol):
-    """Posts JSON; HTTPClient or PersistentClient."""
-
-    clock: IReactorTime
-
-    async def post_json(
-        self, url: str, value: Mapping[str, Any], headers: Mapping[str, str]
-    ) -> Answer: ...
-
-
 @attr.define(kw_only=True, eq=False)
 class Master:
     """``url`` is what the URL has before the path, as far as ``http`` does not know it itself.
     ``close`` closes the connections that are not in use."""
 
-    http: Posts
+    http: JSONClient
     secret: Secret
     url: str = ""
     close: Callable[[], Awaitable[None]] = _nothing_to_close
@@ -58,8 +45,8 @@ class Master:
             endpoint=_endpoint(reactor, config),
             host=_netloc(config),
             clock=reactor,
-            idle_s=IDLE_S,
             most_idle=MOST_IDLE,
+            at_once=AT_ONCE,
         )
         return cls(http=http, secret=worker.secret, close=http.close)
 
@@ -81,7 +68,7 @@ class Master:
         if self._is_given_up:
             raise Unavailable()
         headers = {"Authorization": f"Bearer {self.secret.reveal()}"}
-        asking = Deferred.fromCoroutine(self.http.post_json(self.url + path, body, headers))
+        asking = Deferred.fromCoroutine(self.http.send_json("POST", self.url + path, body, headers))
         self._asking.add(asking)
         try:
             answer = await asking.addTimeout(seconds, self.http.clock)
@@ -103,14 +90,10 @@ def _endpoint(reactor: Any, config: MasterConfig) -> IStreamClientEndpoint:
     if config.path is not None:
         return UNIXClientEndpoint(reactor, config.path, timeout=CONNECT_S)
     assert config.host is not None and config.port is not None
-    endpoint: IStreamClientEndpoint = HostEndpoint(
-        reactor, config.host, config.port, timeout=CONNECT_S
-    )
-    return wrapClientTLS(tls_to(config.host), endpoint) if config.tls else endpoint
+    return endpoint_to(reactor, config.host, config.port, config.tls, CONNECT_S)
 
 
 def _netloc(config: MasterConfig) -> str:
-    if config.path is not None:
+    if config.host is None or config.port is None:
         return "localhost"
-    host = f"[{config.host}]" if ":" in (config.host or "") else config.host
-    return f"{host}:{config.port}"
+    return netloc(config.host, config.port)

@@ -1,14 +1,16 @@
-"""POSTs of JSON to one server over connections that stay open: what a worker has for its master.
+"""Requests to one server over connections that stay open: what a worker has for its master, and an
+auth service for its homeserver.
 
-A registration waits for such a call, so it costs a third of what treq and Twisted's agent need.
+A registration waits for such requests, so each costs a third of what treq and Twisted's agent need.
 One request is under way on a connection at a time. A connection that is cut, or whose answer is no
-longer waited for, is never used again.
+longer waited for, is never used again. No proxy is used.
 """
 
 from __future__ import annotations
 
 import json
 from typing import Any, Mapping, Optional
+from urllib.parse import urlencode, urlsplit
 
 import attr
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,46 +19,84 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from regsys.outbound.http import BODY_LIMIT, Answer, NoAnswer, reason_of
+from regsys.outbound.hosts import endpoint_to
+from regsys.outbound.http import BODY_LIMIT, Answer, NoAnswer, NotConnected, reason_of
 
+CONNECT_S = 2.0
+# Servers close a connection on which nothing arrives for a minute or more.
+IDLE_S = 30
 HEAD_LIMIT = 16 * 1024
 # The chunks of a body and what stands around them.
 MOST = HEAD_LIMIT + 2 * BODY_LIMIT
+_NONE: Mapping[str, str] = {}
+_WITHOUT_BODY = (b"204", b"304")
 
 
 @attr.define(eq=False, kw_only=True)
 class PersistentClient:
-    """``host`` is for the header. Connections that were idle for ``idle_s`` are not used again:
-    that is less than the server keeps them. ``most_idle``: how many are kept."""
+    """``host`` is for the header. ``most_idle``: how many connections are kept; those that were
+    idle for IDLE_S are not used again. ``at_once``: how many requests may be under way."""
 
     endpoint: IStreamClientEndpoint
     host: str
     clock: IReactorTime
-    idle_s: float
     most_idle: int
+    at_once: int
     # Those that are not in use, with when they were last used: the latest is at the end.
     _idle: list[tuple[_Connection, float]] = attr.field(init=False, factory=list)
     _factory: Any = attr.field(init=False, factory=lambda: Factory.forProtocol(_Connection))
+    _under_way: int = attr.field(init=False, default=0)
 
-    async def post_json(
-        self, path: str, value: Mapping[str, Any], headers: Mapping[str, str]
-    ) -> Answer:
-        """The answer, of any status. NoAnswer: no connection, or no whole answer on it."""
-        body = json.dumps(value).encode("ascii")
-        more = "".join(f"{name}: {text}\r\n" for name, text in headers.items())
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: {self.host}\r\nUser-Agent: regsys\r\n{more}"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    @classmethod
+    def to_url(cls, reactor: Any, url: str, most_idle: int, at_once: int) -> PersistentClient:
+        """For the server of this URL, whose path does not count."""
+        parts = urlsplit(url)
+        host, is_tls = parts.hostname or "", parts.scheme == "https"
+        port = parts.port or (443 if is_tls else 80)
+        return cls(
+            endpoint=endpoint_to(reactor, host, port, is_tls, CONNECT_S),
+            host=parts.netloc,
+            clock=reactor,
+            most_idle=most_idle,
+            at_once=at_once,
         )
+
+    async def get(
+        self, url: str, query: Mapping[str, str], headers: Mapping[str, str] = _NONE
+    ) -> Answer:
+        """``url`` is what the URL has from its path on. The answer, of any status. NoAnswer: no
+        connection, or no whole answer on it."""
+        path = f"{url}?{urlencode(query)}" if query else url
+        return await self._ask(f"GET {path} HTTP/1.1\r\n{self._fields(headers)}\r\n".encode())
+
+    async def send_json(
+        self, method: str, url: str, value: Mapping[str, Any], headers: Mapping[str, str] = _NONE
+    ) -> Answer:
+        """The same, with a body."""
+        body = json.dumps(value)  # ASCII
+        return await self._ask(
+            f"{method} {url} HTTP/1.1\r\n{self._fields(headers)}Content-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+
+    def _fields(self, headers: Mapping[str, str]) -> str:
+        # A line break in a value, which may be a client's, would begin another field.
+        lines = [f"{name}: {' '.join(text.splitlines())}\r\n" for name, text in headers.items()]
+        return f"Host: {self.host}\r\nUser-Agent: regsys\r\n{''.join(lines)}"
+
+    async def _ask(self, request: bytes) -> Answer:
+        if self._under_way >= self.at_once:
+            raise NotConnected("too many requests are waiting for it")
+        self._under_way += 1
         try:
             connection = self._take() or await self._connect()
-            answer = await connection.ask(head.encode("utf-8") + body)
+            answer = await connection.ask(request)
         except (CancelledError, NoAnswer):
             raise
-        except ConnectError as error:
-            raise NoAnswer(str(error)) from None
         except Exception as error:  # whatever else may go wrong between two machines
             raise NoAnswer(reason_of(error)) from None
+        finally:
+            self._under_way -= 1
         self._keep(connection)
         return answer
 
@@ -67,7 +107,7 @@ class PersistentClient:
             await connection.close()
 
     def _take(self) -> Optional[_Connection]:
-        latest_s = self.clock.seconds() - self.idle_s
+        latest_s = self.clock.seconds() - IDLE_S
         while self._idle:
             connection, used_s = self._idle.pop()
             if connection.is_usable and used_s > latest_s:
@@ -76,7 +116,14 @@ class PersistentClient:
         return None
 
     async def _connect(self) -> _Connection:
-        connection: Any = await self.endpoint.connect(self._factory)
+        try:
+            connection: Any = await self.endpoint.connect(self._factory)
+        except CancelledError:
+            raise
+        except ConnectError as error:
+            raise NotConnected(str(error)) from None
+        except Exception as error:  # such as a host without an address
+            raise NotConnected(reason_of(error)) from None
         assert isinstance(connection, _Connection)
         return connection
 
@@ -127,7 +174,7 @@ class _Connection(Protocol):
         if read is not None:
             self._answer, self._data = None, b""
             self.is_usable = read.keeps_open
-            answer.callback(Answer(read.status, read.body))
+            answer.callback(read.answer)
         elif len(self._data) > MOST:
             self.give_up()
             answer.errback(NoAnswer(f"the answer is longer than {BODY_LIMIT} bytes"))
@@ -143,8 +190,7 @@ class _Connection(Protocol):
 class _Read:
     """``keeps_open``: whether another request may follow on the connection."""
 
-    status: int
-    body: bytes
+    answer: Answer
     keeps_open: bool
 
 
@@ -163,10 +209,13 @@ def _read(data: bytes) -> Optional[_Read]:
     if status.startswith(b"1"):  # what comes before an answer
         return _read(rest)
     headers = {
-        name.strip().lower(): value.strip().lower()
+        name.strip().lower(): value.strip()
         for name, _, value in (line.partition(b":") for line in lines)
     }
-    if headers.get(b"transfer-encoding") == b"chunked":
+    whole: Optional[tuple[bytes, bytes]]
+    if status[:3] in _WITHOUT_BODY:
+        whole = b"", rest
+    elif headers.get(b"transfer-encoding", b"").lower() == b"chunked":
         whole = _unchunked(rest)
     else:
         length = headers.get(b"content-length", b"")
@@ -178,8 +227,9 @@ def _read(data: bytes) -> Optional[_Read]:
     if whole is None:
         return None
     body, left = whole
-    keeps_open = version == b"HTTP/1.1" and headers.get(b"connection") != b"close" and not left
-    return _Read(int(status[:3]), body, keeps_open)
+    is_last = version != b"HTTP/1.1" or headers.get(b"connection", b"").lower() == b"close"
+    date = headers[b"date"].decode("latin-1") if b"date" in headers else None
+    return _Read(Answer(int(status[:3]), body, date), not is_last and not left)
 
 
 def _unchunked(data: bytes) -> Optional[tuple[bytes, bytes]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 from typing import Any, Mapping, Optional, Sequence
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import attr
 from twisted.internet.defer import Deferred
@@ -30,10 +30,13 @@ from regsys.errors import (
 )
 from regsys.model import Client, Secret, UserID
 from regsys.model.provisioning import Provisioned
-from regsys.outbound.http import Answer, HTTPClient, KeptConnections, NoAnswer, NotConnected
+from regsys.outbound.http import Answer, HTTPClient, JSONClient, NoAnswer, NotConnected
+from regsys.outbound.persistent import PersistentClient
 
 # One call. A client waits for several, and must have its answer within ten seconds.
 ASK_S = 5.0
+# Requests under way. If it stalls, it must not eat up our sockets, however many people wait.
+AT_ONCE = 100
 # While the homeserver cannot be asked, the time between two log lines.
 LOG_EVERY_S = 30.0
 MAX_TEXT = 300
@@ -48,22 +51,25 @@ class Synapse:
     """Each call has a deadline of ASK_S, or of what its request has left. What is not an answer
     that the method documents is HomeserverUnavailable, logged at most once in LOG_EVERY_S.
     ``keeps_connections``: one that was kept may be closed there just when it is used, so a request
-    that loses its connection is sent once more: each is idempotent."""
+    that loses its connection is sent once more: each is idempotent. ``url`` is what the URL has
+    before the path, as far as ``http`` does not know it itself."""
 
     config: DelegationConfig
-    http: HTTPClient
+    http: JSONClient
+    url: str
     keeps_connections: bool = False
     _logged_s: Optional[float] = attr.field(default=None, init=False)
 
     @classmethod
     def from_config(
-        cls, config: DelegationConfig, http: HTTPClient, kept: Optional[KeptConnections] = None
+        cls, config: DelegationConfig, http: HTTPClient, kept: Optional[PersistentClient] = None
     ) -> Synapse:
         """By ``kept``; if that is None, by ``http``, with places of its own: no other server that
         stalls can take them."""
         if kept is None:
-            return cls(config=config, http=http.apart())
-        return cls(config=config, http=kept.http, keeps_connections=True)
+            return cls(config=config, http=http.apart(), url=config.url)
+        path = urlsplit(config.url).path
+        return cls(config=config, http=kept, url=path, keeps_connections=True)
 
     # --- Users -----------------------------------------------------------------------------
 
@@ -241,7 +247,7 @@ class Synapse:
     async def _send_once(
         self, method: str, path: str, headers: Mapping[str, str], body: Optional[Mapping[str, Any]]
     ) -> Answer:
-        url = f"{self.config.url}{path}"
+        url = f"{self.url}{path}"
         if body is None:
             return await self.http.get(url, {}, headers)
         return await self.http.send_json(method, url, body, headers)
@@ -307,6 +313,11 @@ class Synapse:
         if not isinstance(text, str) or not text.isprintable() or len(text) > MAX_TEXT:
             return None
         return None if self._secret in text else text
+
+
+def connections(reactor: Any, config: DelegationConfig) -> PersistentClient:
+    """Those to it, which are kept."""
+    return PersistentClient.to_url(reactor, config.url, most_idle=AT_ONCE, at_once=AT_ONCE)
 
 
 _CALLS = frozenset(

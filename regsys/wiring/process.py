@@ -18,10 +18,11 @@ from regsys.credentials.hashing import LEAST_WAITING, WAITING, HashingPool, Hash
 from regsys.interfaces.internal import IBucketStore
 from regsys.limits.shared import CircuitBreaker
 from regsys.metrics import Metrics
-from regsys.outbound import redis
+from regsys.outbound import redis, synapse
 from regsys.outbound.guarded import own_resolver
-from regsys.outbound.http import HTTPClient, KeptConnections
+from regsys.outbound.http import HTTPClient
 from regsys.outbound.master import Master
+from regsys.outbound.persistent import PersistentClient
 from regsys.storage import migrations
 from regsys.storage.database import Database, Transaction
 from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
@@ -65,7 +66,7 @@ class Process:
     macaroon_secret: bytes = attr.field(repr=False)
     buckets: Optional[IBucketStore] = None
     master: Optional[Master] = None
-    homeserver: Optional[KeptConnections] = None
+    homeserver: Optional[PersistentClient] = None
     metrics: Metrics = attr.field(factory=Metrics)
     exposed: Collector = attr.field()
     seconds: Callable[[], float] = time.monotonic
@@ -228,7 +229,9 @@ def open_process(
         macaroon_secret=macaroon_secret,
         buckets=buckets,
         master=None if config.worker is None else Master.on(reactor, config.worker),
-        homeserver=None if config.delegation is None else KeptConnections.on(reactor),
+        homeserver=None
+        if config.delegation is None
+        else synapse.connections(reactor, config.delegation),
         metrics=metrics,
         start=start,
         stop=stop,

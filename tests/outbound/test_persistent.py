@@ -8,11 +8,11 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.outbound.http import BODY_LIMIT, Answer, NoAnswer
+from regsys.outbound.http import BODY_LIMIT, Answer, NoAnswer, NotConnected
 from regsys.outbound.persistent import MOST, PersistentClient
 
 OK = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 2\r\n\r\n{}"
@@ -43,12 +43,12 @@ class PersistentTests(SynchronousTestCase):
             endpoint=self.endpoint,  # type: ignore[arg-type]
             host="master.example:9093",
             clock=self.clock,
-            idle_s=30,
             most_idle=2,
+            at_once=5,
         )
 
     def ask(self) -> Deferred[Answer]:
-        posting = self.client.post_json("/path", {"é": 1}, {"Authorization": "Bearer x"})
+        posting = self.client.send_json("POST", "/path", {"é": 1}, {"Authorization": "Bearer x"})
         return Deferred.fromCoroutine(posting)
 
     def answer(self, *pieces: bytes) -> Deferred[Answer]:
@@ -80,6 +80,42 @@ class PersistentTests(SynchronousTestCase):
             b'\r\n{"\\u00e9": 1}',
         )
 
+    def test_get(self) -> None:
+        """A query is sent as one; no header can begin another one."""
+        headers = {"Authorization": "Bearer x\r\nX-Forwarded-For: 10.0.0.1"}
+        getting = self.client.get("/path", {"name": "é&"}, headers)
+        asked = Deferred.fromCoroutine(getting)
+        self.assertEqual(
+            self.last.value(),
+            b"GET /path?name=%C3%A9%26 HTTP/1.1\r\nHost: master.example:9093\r\n"
+            b"User-Agent: regsys\r\nAuthorization: Bearer x X-Forwarded-For: 10.0.0.1\r\n\r\n",
+        )
+        self.last.protocol.dataReceived(OK)
+        self.assertEqual(self.successResultOf(asked), Answer(200, b"{}"))
+
+    def test_toURL(self) -> None:
+        """Where a URL leads, and by what."""
+        reactor = MemoryReactorClock()
+        for url, host, port in (
+            ("http://127.0.0.1:8008/x", "127.0.0.1:8008", 8008),
+            ("http://127.0.0.1", "127.0.0.1", 80),
+            ("https://[::1]/", "[::1]", 443),
+        ):
+            client = PersistentClient.to_url(reactor, url, most_idle=1, at_once=1)
+            asked = Deferred.fromCoroutine(client.get("/x", {}))
+            asked.addErrback(lambda _: None)
+            self.assertEqual((client.host, reactor.tcpClients[-1][1]), (host, port))
+            asked.cancel()
+
+    def test_atOnce(self) -> None:
+        """Of too many requests at once the last get no answer, at once; places come free again."""
+        under_way = [self.ask() for _ in range(5)]
+        self.failureResultOf(self.ask(), NotConnected)
+        under_way[0].cancel()
+        self.failureResultOf(under_way[0], CancelledError)
+        self.assertNoResult(self.ask())
+        self.assertEqual(len(self.endpoint.transports), 6)
+
     def test_usedAgain(self) -> None:
         """A connection is used again after a whole answer, of any status and of either form."""
         self.assertRead(OK, 200, b"{}", 1)
@@ -87,6 +123,10 @@ class PersistentTests(SynchronousTestCase):
         chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n"
         self.assertRead(chunked + b"2;x=y\r\n{}\r\n1\r\n \r\n0\r\n\r\n", 200, b"{} ", 1)
         self.assertRead(b"HTTP/1.1 100 Continue\r\n\r\n" + OK, 200, b"{}", 1)
+        dated = OK.replace(b"Server: x", b"date:  Fri, 27 Nov 2026 18:09:08 GMT")
+        answer = self.successResultOf(self.answer(dated))
+        self.assertEqual(answer.date, "Fri, 27 Nov 2026 18:09:08 GMT")
+        self.assertRead(b"HTTP/1.1 204 No Content\r\nServer: x\r\n\r\n", 204, b"", 1)
 
     def test_notUsedAgain(self) -> None:
         """A server that closes, or says more than was asked, gets another connection."""
@@ -126,7 +166,7 @@ class PersistentTests(SynchronousTestCase):
         reason = str(self.failureResultOf(asked, NoAnswer).value)
         self.assertIn("ConnectionDone", reason)
         self.endpoint.refuses = True
-        self.failureResultOf(self.ask(), NoAnswer)
+        self.failureResultOf(self.ask(), NotConnected)
 
     def test_givenUp(self) -> None:
         """Whoever stops waiting closes the connection: its answer must not become another's."""

@@ -17,10 +17,10 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock, LoopingCall
 from twisted.trial.unittest import TestCase
-from twisted.web.client import Agent, HTTPConnectionPool
 
 from regsys.client_api.introspection import Introspection
 from regsys.config import DelegationConfig
+from regsys.config.proxies import ProxiesConfig
 from regsys.credentials.internal_tokens import InternalTokens
 from regsys.errors import (
     HomeserverDidNothing,
@@ -33,7 +33,8 @@ from regsys.errors import (
 from regsys.model import Client, Secret, UserID
 from regsys.model.provisioning import Provisioned
 from regsys.outbound.http import HTTPClient
-from regsys.outbound.synapse import Synapse
+from regsys.outbound.persistent import PersistentClient
+from regsys.outbound.synapse import Synapse, connections
 from regsys.outbound.synapse_admin import SynapseAdmin
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices
 from tests.doubles.synapse import AS_TOKEN, INSTEAD, SynapseDouble
@@ -71,7 +72,8 @@ class _Asked(BaseHTTPRequestHandler):
 
 
 class SynapseCase(TestCase):
-    """``http`` sends the requests to ``url``, where ``secret`` is right."""
+    """``http`` sends the requests to ``url``, where ``secret`` is right, or connections that are
+    kept."""
 
     url: str
     secret: str
@@ -80,8 +82,11 @@ class SynapseCase(TestCase):
 
     def setUp(self) -> None:
         config = DelegationConfig(url=self.url, secret=Secret(self.secret))
-        self.synapse = Synapse.from_config(config, self.http)
+        self.synapse = Synapse.from_config(config, self.http, self.kept(config))
         self.admin = SynapseAdmin(synapse=self.synapse, token_of=self.admin_token)
+
+    def kept(self, config: DelegationConfig) -> Optional[PersistentClient]:
+        return None
 
     def admin_token(self, user_id: UserID) -> Secret:
         return self.tokens.make(user_id, is_admin=True)
@@ -383,10 +388,15 @@ class LiveTests(SynapseContract, SynapseCase):
         self.url, self.secret = self.homeserver.base_url, live.SECRET
         chosen: Any = reactor
         self.tokens = self.service.tokens = InternalTokens(secret=b"a key", clock=chosen)
-        # Its connections are closed after each request, so that the reactor is clean.
-        agent = Agent(chosen, pool=HTTPConnectionPool(chosen, persistent=False))
-        self.http = HTTPClient.over(agent, chosen)
+        self.http = HTTPClient.on(chosen, ProxiesConfig())
         super().setUp()
+
+    def kept(self, config: DelegationConfig) -> PersistentClient:
+        """As ``regsys serve`` has them. They are closed after each test, so that the reactor is
+        clean."""
+        made = connections(reactor, config)
+        self.addCleanup(lambda: ensureDeferred(made.close()))
+        return made
 
     @classmethod
     def begin(cls) -> None:

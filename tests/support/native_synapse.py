@@ -75,6 +75,11 @@ class NativeSynapse:
             **self.options,
         }
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, and return once it answers."""
         path = self.folder / "synapse.yaml"

@@ -139,6 +139,11 @@ class Synapse:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def regsys_options(self) -> Mapping[str, Any]:
         """What regsys's configuration says of it."""
         return {
