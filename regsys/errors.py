@@ -539,6 +539,10 @@ class ValidationRefused(RegistrationError):
 # --- Between processes: for the operator, no client gets it ------------------------------------
 
 
+class NoAnswer(Exception):
+    """Another server gave no answer to work with; the text says why, for an operator."""
+
+
 class NoMaster(Exception):
     """The master has not answered, or not in full; the text says why. It may have done what it was
     asked for."""

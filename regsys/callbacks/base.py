@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from regsys.errors import ModuleRefusal, Unavailable
+from regsys.errors import ModuleRefusal, NoAnswer, Unavailable
 from regsys.model.json_values import json_object
 
 DEADLINE_MS = 10_000
@@ -90,12 +90,7 @@ class CallbackList(Generic[Hook]):
             if refusal is not None:
                 raise refusal
             kind = "raised"
-            log.failure(
-                "{moment} of module {module} failed",
-                failure=answer.failure,
-                moment=self.moment,
-                module=module,
-            )
+            self._log_failure(module, answer.failure)
         except TimeoutError:
             kind = "timeout"
             self._log(module, f"did not answer within {self._ms} ms")
@@ -119,6 +114,18 @@ class CallbackList(Generic[Hook]):
     @property
     def _ms(self) -> int:
         return self._configured_ms if self.deadline_ms is None else self.deadline_ms
+
+    def _log_failure(self, module: str, failure: Failure) -> None:
+        if isinstance(failure.value, NoAnswer):
+            # Its text says all. A module of ours asks another server.
+            self._log(module, f"got no answer: {failure.value}")
+            return
+        log.failure(
+            "{moment} of module {module} failed",
+            failure=failure,
+            moment=self.moment,
+            module=module,
+        )
 
     def _log(self, module: str, trouble: str) -> None:
         log.error(

@@ -8,22 +8,24 @@ import attr
 
 from regsys.config import Config
 from regsys.model import UserID
+from regsys.modules.api_events import EventMethods, SendEvent
+from regsys.modules.api_events import NotOffered as NotOffered
+from regsys.modules.asking import AsksServers
 from regsys.modules.registry import Registry
-
-
-class NotOffered(Exception):
-    """A module uses something that homeservers offer and regsys does not."""
 
 
 @attr.frozen(kw_only=True)
 class ApiParts:
-    """What the API objects of all modules are made of."""
+    """What the API objects of all modules are made of. ``policy_servers`` asks those that modules
+    of ours name. ``send_event`` sends events at the homeserver; None if none is configured."""
 
     config: Config
     registry: Registry
+    policy_servers: AsksServers
+    send_event: Optional[SendEvent] = None
 
 
-class ModuleApi:
+class ModuleApi(EventMethods):
     """The API object of one module, which the log calls ``module``.
 
     Its methods have the names, and take the arguments, that modules know. Anything else raises
@@ -33,6 +35,7 @@ class ModuleApi:
     def __init__(self, module: str, parts: ApiParts) -> None:
         self._module = module
         self._parts = parts
+        self._send_event = parts.send_event
 
     # --- Callbacks ---------------------------------------------------------------------------
 
@@ -110,3 +113,8 @@ class ModuleApi:
             )
 
         return not_offered
+
+
+def policy_servers(api: ModuleApi) -> AsksServers:
+    """What asks other servers, for modules of ours."""
+    return api._parts.policy_servers

@@ -28,6 +28,7 @@ from regsys.interfaces import (
     IUserLookup,
 )
 from regsys.interfaces.internal import IRegistrationWriter
+from regsys.modules import install_names
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.users import Also
 from regsys.threepids.changes import EmbeddedThreepids
@@ -141,6 +142,9 @@ def worker(
 
 def of_process(config: Config, clock: Any, process: Optional[Process] = None) -> Subsystem:
     """The subsystem of a process of ours: a worker if this is a worker's configuration."""
+    if config.modules.modules:
+        # Embedders do this themselves: their process may be a homeserver of this name.
+        install_names()
     made = standalone if config.worker is None else worker
     return made(config, clock, process=process)
 

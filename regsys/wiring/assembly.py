@@ -91,7 +91,7 @@ def assemble(
         housekeeping=Housekeeping(expiring, parts.clock),
         activity=active.activity,
         # Last, so that the API object may have all that is made above.
-        modules=load_modules(config, parts.hooks),
+        modules=load_modules(parts),
     )
 
 

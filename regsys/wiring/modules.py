@@ -5,13 +5,20 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
+import attr
+
 from regsys.callbacks.base import CallbackList
 from regsys.config import Config
 from regsys.metrics import Metrics
 from regsys.modules.api import ApiParts, ModuleApi
 from regsys.modules.loader import LoadedModule, load
 from regsys.modules.registry import Callbacks, Registry
+from regsys.outbound.homeserver_events import HomeserverEvents
+from regsys.wiring.parts import Parts
 from regsys.wiring.subsystem import Hooks
+
+# How much of a callback's time a module of ours waits for the server that it asks.
+HTTP_SHARE = 0.8
 
 
 def callbacks(hooks: Hooks) -> Mapping[str, Mapping[str, CallbackList[Any]]]:
@@ -52,10 +59,18 @@ def arrange(hooks: Hooks, config: Config, metrics: Metrics) -> None:
             item.arrange(config.modules.deadline_ms, metrics.callback_called)
 
 
-def load_modules(config: Config, hooks: Hooks) -> tuple[LoadedModule, ...]:
+def load_modules(parts: Parts) -> tuple[LoadedModule, ...]:
     """The configured modules, with their callbacks registered. Raises ConfigError."""
+    config = parts.config
     if not config.modules.modules:
         return ()
-    lists: Mapping[str, Mapping[str, Callbacks]] = callbacks(hooks)
-    parts = ApiParts(config=config, registry=Registry(lists))
-    return load(config.modules, lambda module: ModuleApi(module, parts))
+    lists: Mapping[str, Mapping[str, Callbacks]] = callbacks(parts.hooks)
+    # With places of its own, and ended before the callback that waits for it is.
+    deadline_s = HTTP_SHARE * config.modules.deadline_ms / 1000
+    given = ApiParts(
+        config=config,
+        registry=Registry(lists),
+        policy_servers=attr.evolve(parts.process.http, deadline_s=deadline_s),
+        send_event=None if parts.homeserver is None else HomeserverEvents(parts.homeserver).send,
+    )
+    return load(config.modules, lambda module: ModuleApi(module, given))
