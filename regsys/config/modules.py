@@ -39,8 +39,7 @@ class ModulesConfig:
 def read_modules(reader: Reader) -> ModulesConfig:
     own = reader.section("regsys")
     found = [_read_module(item) for item in reader.items("modules")]
-    if own.take("threepid_checker") is not None:
-        found.append(_read_threepid_checker(own.section("threepid_checker")))
+    found += _read_threepid_checker(own.section("threepid_checker"))
     deadline_ms = own.duration("module_deadline")
     if deadline_ms is not None and deadline_ms >= JOB_LEASE_MS:
         # Else another process could begin the same job meanwhile.
@@ -53,17 +52,19 @@ def read_modules(reader: Reader) -> ModulesConfig:
     )
 
 
-def _read_threepid_checker(section: Reader) -> ModuleConfig:
-    """The module of ours, last of all: so others may refuse an address before it is asked."""
-    url = section.text("url")
+def _read_threepid_checker(section: Reader) -> list[ModuleConfig]:
+    """The module of ours, if it is configured: the last of all, so that others may refuse an
+    address before it is asked."""
+    url, alone = section.text("url"), section.flag("only_check_at_registration")
     mend = "write the address that is asked, such as https://example.com/allowed"
     if url is None:
-        section.problem("url", "missing", mend)
-    elif not is_url(url) or "#" in url:
+        if alone:
+            section.problem("url", "missing", mend)
+        return []
+    if not is_url(url) or "#" in url:
         # Without the value: it may hold a secret.
         section.problem("url", "not an http or https address", mend)
-    alone = section.flag("only_check_at_registration")
-    return ModuleConfig(THREEPID_CHECKER, {"url": url, "only_check_at_registration": alone})
+    return [ModuleConfig(THREEPID_CHECKER, {"url": url, "only_check_at_registration": alone})]
 
 
 def _read_module(item: Reader) -> ModuleConfig:

@@ -285,7 +285,7 @@ class OptionTests(ModuleCase):
         """``regsys.threepid_checker`` is checked with the rest of the file, and is the last of the
         modules."""
         for options, said in (
-            ({}, "regsys.threepid_checker.url: missing"),
+            ({"only_check_at_registration": True}, "regsys.threepid_checker.url: missing"),
             ({"url": "ftp://x"}, "regsys.threepid_checker.url: not an http"),
             ("x", "regsys.threepid_checker"),
         ):
@@ -295,7 +295,8 @@ class OptionTests(ModuleCase):
         chosen = config(modules=[{"module": "a.B"}], regsys={"threepid_checker": {"url": url}})
         self.assertEqual([it.path for it in chosen.modules.modules], ["a.B", CHECKER])
         self.assertNotIn(url, repr(chosen.modules))
-        self.assertEqual(config(regsys={"threepid_checker": None}).modules.modules, ())
+        for none in (None, {}, {"url": None}):
+            self.assertEqual(config(regsys={"threepid_checker": none}).modules.modules, ())
 
     def test_deadline(self) -> None:
         """The server is given less time than the callback has, so that what the operator wants is
