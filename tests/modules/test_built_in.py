@@ -16,6 +16,7 @@ from twisted.web.server import Site
 from regsys.config import ConfigError, ProxiesConfig
 from regsys.errors import Unavailable
 from regsys.interfaces import Verdict
+from regsys.model import DeviceRequest, Registration
 from regsys.modules import PolicyWebhook, ThreepidChecker
 from regsys.modules.api import ApiParts, ModuleApi
 from regsys.modules.registry import Registry
@@ -207,6 +208,16 @@ class RegistrationTests(RegistrationCase):
         answer = self.ask("newcomer", inhibit_login=True)
         self.assertEqual((answer.status, answer.json), (200, {**SERVER, "user_id": NEWCOMER}))
         self.assertRefused(self.log_in("newcomer"), 403, APPROVAL)
+
+    def test_administratorsDoNotWait(self) -> None:
+        """What an administrator makes, and an administrator, is approved whatever a check says."""
+        self.serve(WEBHOOK, **self.WEBHOOK)
+        for more in ({"by_admin": True}, {"admin": True}):
+            asked = Registration(localpart="newcomer", device=DeviceRequest(), **more)
+            created = self.wait(self.subsystem.handler.register_user(asked))
+            self.assertIsNotNone(created.login)
+            self.assertEqual(self.rows("SELECT approved FROM users"), [(1,)])
+            self.change("DELETE FROM users")
 
     def test_guestsAreNotApproved(self) -> None:
         """A guest who would have to wait is denied: nobody would ever approve of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,16 @@ class InstalledTests(NamesCase):
         self.assertIn("docs/modules.md", str(error))
         strip = self.offered("synapse.events.utils").strip_event
         self.assertIn("docs/modules.md", str(self.assertRaises(NotOffered, strip, object())))
+
+    def test_documented(self) -> None:
+        """docs/modules.md has each module with its names."""
+        text = (ROOT_OF_TESTS / "docs" / "modules.md").read_text("utf-8")
+        rows = dict(re.findall(r"^\| `(synapse[\w.]*)` \| (.*) \|$", text, re.MULTILINE))
+        self.assertEqual(set(rows), {name for name, found in table.OFFERED.items() if found})
+        for module, names in table.OFFERED.items():
+            for name in names:
+                if module != "synapse.events.utils":
+                    self.assertIn(f"`{name}`", rows[module], module)
 
     def test_again(self) -> None:
         """A second call changes nothing."""

@@ -16,6 +16,7 @@ from regsys.config import ConfigError
 from regsys.testing import config, standalone
 from regsys.wiring.modules import callbacks
 from regsys.wiring.subsystem import Subsystem, hooks
+from tests.support.module_names import with_names
 from tests.support.modules import package
 
 
@@ -170,6 +171,16 @@ class StopTests(LoaderCase):
             regsys={"ignore_missing_modules": True},
         )
 
+    def test_namesNotInstalled(self) -> None:
+        """An embedder who has not asked for the names of a homeserver is told how to."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "a_ported_module.py").write_text("import synapse.module_api\n")
+        # Without an installed package.
+        here = [place for place in sys.path if not (Path(place) / "synapse").exists()]
+        self.patch(sys, "path", [str(folder), *here])
+        self.assertStops("a_ported_module.Module", "install_names()")
+
     def test_noClass(self) -> None:
         self.assertStops(f"{package(self, Module='text')}.Module", "Module is no class")
 
@@ -248,6 +259,7 @@ class StopTests(LoaderCase):
 
     def test_checkConfig(self) -> None:
         """check-config tells of the import and of ``parse_config``, and makes no module."""
+        with_names(self)
 
         class Module:
             def __init__(self, config: Any, api: Any) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
+import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, ClassVar, Mapping
@@ -12,6 +15,7 @@ from typing import Any, ClassVar, Mapping
 from treq.testing import StubTreq
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.config import ConfigError
 from tests import pypi
 from tests.doubles.homeserver import AS_TOKEN, STALL, HomeserverDouble
 from tests.doubles.ldap import BASE, PASSWORD, SEARCHER, SEARCHERS_PASSWORD, LDAPProcess
@@ -21,8 +25,9 @@ from tests.support.client import V3, Answer
 from tests.support.module_names import with_names
 from tests.support.modules import PASSWORD as OWN_PASSWORD
 from tests.support.modules import ModuleCase
+from tests.support.patience import PATIENCE_S
+from tests.support.service_process import ROOT, ServiceProcess, sqlite, write_config
 from tests.support.service_process import Answer as ProcessAnswer
-from tests.support.service_process import ServiceProcess, sqlite, write_config
 
 LOGIN, REGISTER = f"{V3}/login", f"{V3}/register"
 
@@ -102,8 +107,6 @@ class ThreepidCheckerTests(PyPICase):
 
     def test_options(self) -> None:
         """Its own errors of configuration stop the start, as a module's do."""
-        from regsys.config import ConfigError
-
         for options, said in (({}, "required"), ({"url": "ftp://x"}, "HTTP(S) URL")):
             with self.assertRaises(ConfigError) as raised:
                 self.serve("threepid_checker.ThreepidChecker", options)
@@ -179,7 +182,7 @@ class ProcessCase(SynchronousTestCase):
         self.patch(os, "environ", {**os.environ, "PYTHONPATH": os.pathsep.join(search_path)})
 
     def serve(self, module: str, options: Mapping[str, Any], **more: Any) -> None:
-        folder = Path(self.mktemp()).resolve()
+        self.folder = folder = Path(self.mktemp()).resolve()
         folder.mkdir()
         modules = [{"module": module, "config": options}]
         config = write_config(folder, sqlite(folder), modules=modules, **more)
@@ -205,8 +208,33 @@ class ProcessCase(SynchronousTestCase):
         whoami = self.service.ask("GET", f"{V3}/account/whoami", token=token)
         self.assertEqual(whoami.json["user_id"], f"@{name}:test.example")
 
+    def assertUnavailable(self, answer: ProcessAnswer) -> None:
+        self.assertEqual((answer.status, answer.headers.get("Retry-After")), (503, "2"), answer)
+
     def assertForbidden(self, answer: ProcessAnswer) -> None:
         self.assertEqual((answer.status, answer.json["errcode"]), (403, "M_FORBIDDEN"), answer)
+
+
+class ServeTests(ProcessCase):
+    def test_installedPackage(self) -> None:
+        """``regsys serve`` and ``regsys check-config`` have the names that a module imports, and
+        they are regsys's own where the package of a homeserver is installed, too."""
+        other = Path(self.mktemp()).resolve() / "synapse"
+        other.mkdir(parents=True)
+        (other / "__init__.py").write_text("raise AssertionError('this one is not to be used')\n")
+        search_path = os.pathsep.join([str(other.parent), os.environ["PYTHONPATH"]])
+        self.patch(os, "environ", {**os.environ, "PYTHONPATH": search_path})
+        path = "matrix-temp-mail-checker.TempMailChecker"
+        self.serve(path, {"blocked_domains_file": os.devnull})
+        self.register("alice")
+        done = subprocess.run(
+            [sys.executable, "-m", "regsys", "check-config", "-c", self.folder / "homeserver.yaml"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([search_path, str(ROOT)])},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
 
 
 class SharedSecretTests(ProcessCase):
@@ -265,10 +293,14 @@ class LDAPTests(ProcessCase):
             "attributes": dict(self.ATTRIBUTES),
             **options,
         }
-        self.serve("ldap_auth_provider.LdapAuthProviderModule", own)
+        deadline = {"rc_availability": False, "module_deadline": "5s"}
+        self.serve("ldap_auth_provider.LdapAuthProviderModule", own, regsys=deadline)
 
-    def profile(self, name: str) -> Any:
-        return self.service.ask("GET", f"{V3}/profile/@{name}:test.example").json
+    def display_name(self, name: str) -> Any:
+        """As the account was made."""
+        sql = "SELECT display_name FROM profiles WHERE user_id = ?"
+        with contextlib.closing(sqlite3.connect(self.folder / "homeserver.db")) as database:
+            return database.execute(sql, (f"@{name}:test.example",)).fetchone()[0]
 
     def test_simple(self) -> None:
         """A user of the directory has an account after the first login, and the same one after
@@ -283,9 +315,7 @@ class LDAPTests(ProcessCase):
         self.assertForbidden(self.by_password("dave", ""))
         self.assertLoggedIn(self.by_password("carol", OWN_PASSWORD), "carol")
         self.directory.stop()
-        # Users of regsys alone still log in; one of the directory cannot.
-        self.assertForbidden(self.by_password("alice", PASSWORD))
-        self.assertLoggedIn(self.by_password("carol", OWN_PASSWORD), "carol")
+        self.assertUnavailable(self.by_password("alice", PASSWORD))
         self.directory.start()
         self.assertLoggedIn(self.by_password("alice", PASSWORD), "alice")
 
@@ -304,20 +334,19 @@ class LDAPTests(ProcessCase):
             "GET", f"{V3}/account/3pid", token=answer.json["access_token"]
         ).json["threepids"]
         self.assertEqual([item["address"] for item in found], ["bob@mail.example"])
+        self.assertEqual(self.display_name("bob"), "Bob Bates")
         self.assertForbidden(self.log_in("m.login.password", by_address, password="wrong"))
         self.assertForbidden(self.by_password("dave", PASSWORD))
-        self.directory.stop()
-        self.assertForbidden(self.by_password("alice", PASSWORD))
-        self.assertLoggedIn(self.by_password("carol", OWN_PASSWORD), "carol")
 
     def test_stalls(self) -> None:
-        """A directory that does not answer holds up those whom it logs in, and nobody else."""
-        self.serve_ldap(mode="simple")
+        """A directory that hangs holds up logins alone, each for as long as a callback may take;
+        once it is back all is as before."""
+        self.serve_ldap(mode="search", bind_dn=SEARCHER, bind_password=SEARCHERS_PASSWORD)
         self.register("carol")
         self.directory.pause()
-        answer = self.by_password("alice", PASSWORD)
-        self.assertEqual((answer.status, answer.headers.get("Retry-After")), (503, "2"))
-        self.assertEqual(self.service.ask("GET", f"{V3}/../versions").status // 100, 2)
+        # It is asked before regsys's own password: the user may be one of the directory.
+        self.assertUnavailable(self.by_password("carol", OWN_PASSWORD))
         self.register("erin")
         self.directory.resume()
+        self.assertLoggedIn(self.by_password("carol", OWN_PASSWORD), "carol")
         self.assertLoggedIn(self.by_password("alice", PASSWORD), "alice")
