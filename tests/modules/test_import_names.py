@@ -128,7 +128,7 @@ class InstalledTests(NamesCase):
     def test_documented(self) -> None:
         """docs/modules.md has each module with its names."""
         text = (ROOT_OF_TESTS / "docs" / "modules.md").read_text("utf-8")
-        rows = dict(re.findall(r"^\| `(synapse[\w.]*)` \| (.*) \|$", text, re.MULTILINE))
+        rows = dict(re.findall(r"^\| from `(synapse[\w.]*)` \| (.*) \|$", text, re.MULTILINE))
         self.assertEqual(set(rows), {name for name, found in table.OFFERED.items() if found})
         for module, names in table.OFFERED.items():
             for name in names:

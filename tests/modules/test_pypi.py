@@ -299,7 +299,7 @@ class LDAPTests(ProcessCase):
     def display_name(self, name: str) -> Any:
         """As the account was made."""
         sql = "SELECT display_name FROM profiles WHERE user_id = ?"
-        with contextlib.closing(sqlite3.connect(self.folder / "homeserver.db")) as database:
+        with contextlib.closing(sqlite3.connect(self.folder / "homeserver-regsys.db")) as database:
             return database.execute(sql, (f"@{name}:test.example",)).fetchone()[0]
 
     def test_simple(self) -> None:
