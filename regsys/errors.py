@@ -465,6 +465,10 @@ class ThreepidInUse(RegistrationError):
     errcode, sentence = "M_THREEPID_IN_USE", "This address already belongs to an account."
 
 
+class ExternalIdInUse(RegistrationError):
+    status, sentence = 409, "Another account belongs to this user of the other system."
+
+
 class ThreepidNotFound(RegistrationError):
     errcode, sentence = "M_THREEPID_NOT_FOUND", "No account here has this address."
 

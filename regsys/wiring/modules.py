@@ -3,7 +3,7 @@ kept. docs/modules.md says when each is called."""
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from regsys.callbacks.base import CallbackList
 from regsys.config import Config
@@ -52,10 +52,13 @@ def arrange(hooks: Hooks, config: Config, metrics: Metrics) -> None:
             item.arrange(config.modules.deadline_ms, metrics.callback_called)
 
 
-def load_modules(config: Config, hooks: Hooks) -> tuple[LoadedModule, ...]:
-    """The configured modules, with their callbacks registered. Raises ConfigError."""
+def load_modules(
+    config: Config, hooks: Hooks, parts: Callable[[Registry], ApiParts]
+) -> tuple[LoadedModule, ...]:
+    """The configured modules, with their callbacks registered. ``parts`` makes what their API
+    objects have. Raises ConfigError."""
     if not config.modules.modules:
         return ()
     lists: Mapping[str, Mapping[str, Callbacks]] = callbacks(hooks)
-    parts = ApiParts(config=config, registry=Registry(lists))
-    return load(config.modules, lambda module: ModuleApi(module, parts))
+    given = parts(Registry(lists))
+    return load(config.modules, lambda module: ModuleApi(module, given))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import attr
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -31,8 +32,9 @@ class ApiTests(SynchronousTestCase):
     def api(self, config: Any = None) -> ModuleApi:
         chosen: Config = regsys.parse({**OPTIONS, **(config or {})})
         self.made = hooks(Clock())
-        registry = Registry(callbacks(self.made))
-        return ModuleApi("a.Module", ApiParts(config=chosen, registry=registry))
+        others = dict.fromkeys(item.name for item in attr.fields(ApiParts))
+        given: Any = {**others, "config": chosen, "registry": Registry(callbacks(self.made))}
+        return ModuleApi("a.Module", ApiParts(**given))
 
     def test_server(self) -> None:
         """What the configuration says of the server."""
