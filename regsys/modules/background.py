@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from regsys import deadlines
+
 log = Logger()
 
 
@@ -26,6 +28,8 @@ class Background:
 
     async def run(self, module: str, name: str, function: Callable[[], Any]) -> Any:
         """The result of the function, awaited if need be; None if it raises."""
+        # A request that has begun it may end earlier, and so may its deadline.
+        deadlines.leave()
         try:
             result = function()
             return await result if inspect.isawaitable(result) else result

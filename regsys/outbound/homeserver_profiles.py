@@ -86,35 +86,49 @@ class HomeserverDirectory:
 
 @attr.frozen
 class HomeserverProfiles:
-    """The profiles as they are there. If ``synapse`` is None, users' display names are changed as
-    users do that themselves."""
+    """The profiles of our users there."""
 
     homeserver: Homeserver
-    synapse: Optional[Synapse] = None
 
     async def find(self, user_id: UserID) -> Optional[tuple[Optional[str], Optional[str]]]:
         """Display name and address of the avatar; None if there is no such user."""
+        # As nobody in particular: acting as a user would create one who does not exist.
+        asking = self.homeserver.ask("GET", ("v3", "profile", str(user_id)), about=user_id)
         try:
-            # As nobody in particular: acting as a user would create one who does not exist.
-            asking = self.homeserver.ask("GET", ("v3", "profile", str(user_id)), about=user_id)
             found = await self.homeserver.within(DEADLINE_S, asking)
         except HomeserverRefused as refusal:
             if refusal.status == 404:
                 return None
             raise
-        name, avatar = found.get("displayname"), found.get("avatar_url")
-        return (
-            name if isinstance(name, str) else None,
-            avatar if isinstance(avatar, str) else None,
-        )
+        return _text(found.get("displayname")), _text(found.get("avatar_url"))
 
     async def set_display_name(self, user_id: UserID, name: Optional[str]) -> None:
         """None: the user has none."""
-        if self.synapse is None:
-            path = ("v3", "profile", str(user_id), "displayname")
-            asking = self.homeserver.act(user_id, "PUT", path, {"displayname": name or ""})
-            await self.homeserver.within(DEADLINE_S, asking)
-        elif name is None:
+        path = ("v3", "profile", str(user_id), "displayname")
+        asking = self.homeserver.act(user_id, "PUT", path, {"displayname": name or ""})
+        await self.homeserver.within(DEADLINE_S, asking)
+
+
+@attr.frozen
+class SynapseProfiles:
+    """Those of a Synapse whose auth service we are."""
+
+    synapse: Synapse
+
+    async def find(self, user_id: UserID) -> Optional[tuple[Optional[str], Optional[str]]]:
+        """As HomeserverProfiles.find."""
+        found = await self.synapse.query_user(user_id)
+        if found is None:
+            return None
+        return _text(found.get("display_name")), _text(found.get("avatar_url"))
+
+    async def set_display_name(self, user_id: UserID, name: Optional[str]) -> None:
+        """None: the user has none."""
+        if name is None:
             await self.synapse.unset_displayname(user_id)
         else:
             await self.synapse.set_displayname(user_id, name)
+
+
+def _text(found: object) -> Optional[str]:
+    return found if isinstance(found, str) and found else None

@@ -12,7 +12,7 @@ from regsys.modules.background import Background
 from regsys.modules.parts import AccountParts, ApiParts, Profiles
 from regsys.modules.registry import Registry
 from regsys.modules.web_resources import WebResources
-from regsys.outbound.homeserver_profiles import HomeserverProfiles
+from regsys.outbound.homeserver_profiles import HomeserverProfiles, SynapseProfiles
 from regsys.storage.external_ids import ExternalIdStore
 from regsys.storage.profiles import ProfileStore
 from regsys.wiring.endpoints import unexpired_auth
@@ -70,9 +70,10 @@ class ApiMaker:
     def _profiles(self) -> Optional[Profiles]:
         """The homeserver's, if it can be asked: ours hold what an account began with."""
         parts = self.base.parts
+        if parts.delegation is not None:
+            return SynapseProfiles(parts.delegation.synapse)
         if parts.homeserver is not None:
-            synapse = None if parts.delegation is None else parts.delegation.synapse
-            return HomeserverProfiles(parts.homeserver, synapse)
+            return HomeserverProfiles(parts.homeserver)
         if self.base.stores.own is not None:
             return ProfileStore(parts.process.database)
         return None

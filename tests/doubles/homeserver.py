@@ -192,6 +192,8 @@ class HomeserverDouble(Resource):
                 return "member", lambda who, *call: self._member(room_id, who, user_id)
             case ["POST", "v3", "join", room_id]:
                 return "join", lambda who, body, args: self._join(room_id, who, args)
+            case ["GET", "v3", "profile", user_id]:
+                return "whole_profile", lambda *call: self._profile(user_id)
             case ["GET", "v3", "profile", user_id, "displayname"]:
                 return "profile", lambda *call: self._profile(user_id)
             case ["PUT", "v3", "profile", user_id, "displayname"]:

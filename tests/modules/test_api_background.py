@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys import deadlines
 from regsys.model.threepids import Mail
 from regsys.modules.base import NotOffered
 from regsys.outbound import email
@@ -94,6 +95,19 @@ class BackgroundTests(BackgroundCase):
         self.assertEqual(self.successResultOf(run("add", sum, [1, 2], bg_start_span=False)), 3)
         self.assertIsNone(self.successResultOf(run("divide", lambda: 1 // 0)))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_afterRequest(self) -> None:
+        """What a request begins has not the deadline of that request."""
+
+        async def request() -> Any:
+            with deadlines.for_request(self.clock):
+                self.assertIsNotNone(deadlines.current())
+                begun = await self.api.run_as_background_process("x", deadlines.current)
+                return begun, deadlines.current()
+
+        begun, after = self.wait(request())
+        self.assertIsNone(begun)
+        self.assertIsNotNone(after)
 
     def test_sleep(self) -> None:
         asleep = Deferred.fromCoroutine(self.api.sleep(2))

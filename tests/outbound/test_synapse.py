@@ -28,6 +28,7 @@ from regsys.errors import (
     UsernameReserved,
 )
 from regsys.model import Secret, UserID
+from regsys.outbound.homeserver_profiles import SynapseProfiles
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.synapse import Synapse
 from regsys.outbound.synapse_admin import SynapseAdmin
@@ -161,14 +162,12 @@ class SynapseContract:
             await self.synapse.upsert_device(alice, "LONG", "x" * 101)
 
     async def test_profile(self: Any) -> None:
-        alice = self.user()
+        alice, profiles = self.user(), SynapseProfiles(self.synapse)
+        self.assertIsNone(await profiles.find(alice))
         await self.synapse.provision_user(alice)
         for name in ("Alice", None):
-            if name is None:
-                await self.synapse.unset_displayname(alice)
-            else:
-                await self.synapse.set_displayname(alice, name)
-            self.assertEqual((await self.synapse.query_user(alice))["display_name"], name)
+            await profiles.set_display_name(alice, name)
+            self.assertEqual(await profiles.find(alice), (name, None))
         await self.synapse.allow_cross_signing_reset(alice)
 
     async def test_emails(self: Any) -> None:
