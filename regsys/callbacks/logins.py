@@ -9,6 +9,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 
 from regsys.callbacks.base import CallbackList, Notices, plain_text
+from regsys.callbacks.passwords import PasswordCallbacks
 from regsys.callbacks.registration import RegistrationNotices
 from regsys.errors import AccountExpired, LoginRefused
 from regsys.model import Client, DeviceRequest, NewAccount, NewDevice, Secret, UserID
@@ -131,8 +132,9 @@ def _as_optional_bool(answer: object) -> Optional[bool]:
 
 @attr.frozen(kw_only=True)
 class LoginCallbacks:
-    """The callbacks before a login, after it, and after its end."""
+    """The callbacks that authenticate a user, before a login, after it, and after its end."""
 
+    passwords: PasswordCallbacks
     checks: LoginChecks
     begun: LoginNotices
     ended: LogoutNotices
@@ -141,6 +143,7 @@ class LoginCallbacks:
     def on(cls, clock: IReactorTime) -> LoginCallbacks:
         """Without any callback yet."""
         return cls(
+            passwords=PasswordCallbacks.on(clock),
             checks=LoginChecks(clock=clock),
             begun=LoginNotices(clock=clock),
             ended=LogoutNotices(clock=clock),

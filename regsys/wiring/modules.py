@@ -23,6 +23,8 @@ def callbacks(hooks: Hooks) -> Mapping[str, Mapping[str, CallbackList[Any]]]:
             logins.checks,  # client_api/login.py
         ),
         "register_password_auth_provider_callbacks": (
+            logins.passwords.types,  # client_api/credentials.py
+            logins.passwords.threepids,  # the same
             hooks.threepids,  # threepids/addresses.py
             hooks.names.usernames,  # client_api/chosen_names.py
             hooks.names.display_names,  # the same

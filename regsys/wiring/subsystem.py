@@ -53,8 +53,9 @@ class Hooks:
 
     Callbacks are registered on ``spam`` and ``threepids`` themselves, on the ``checks``,
     ``additions`` and ``removals`` of ``threepid_changes``, the ``checks`` and ``updates`` of
-    ``binding_changes``, the ``usernames`` and ``display_names`` of ``names``, the ``checks``,
-    ``begun`` and ``ended`` of ``logins``, and the ``made`` and ``expiry`` of ``accounts``.
+    ``binding_changes``, the ``usernames`` and ``display_names`` of ``names``, the
+    ``passwords.types``, ``passwords.threepids``, ``checks``, ``begun`` and ``ended`` of ``logins``,
+    and the ``made`` and ``expiry`` of ``accounts``.
     ``stages`` are offered beside ours. ``flows`` of registration, and
     ``confirmation_flows`` by which users confirm a request of an account endpoint, are each the
     types of their stages; if None, those that the configuration asks for, and a password.

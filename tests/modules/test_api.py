@@ -88,12 +88,17 @@ class ApiTests(SynchronousTestCase):
     def test_registered(self) -> None:
         """Every callback that is called can be registered by its name, and None is none."""
         api = self.api()
+        checkers = {("m.login.password", ("password",)): print}
+
+        def made(name: str) -> Any:
+            return checkers if name == "auth_checkers" else print
+
         for method, lists in callbacks(self.made).items():
             getattr(api, method)(**dict.fromkeys(lists))
-            getattr(api, method)(**dict.fromkeys(lists, print))
+            getattr(api, method)(**{name: made(name) for name in lists})
         for lists in callbacks(self.made).values():
             for item in lists.values():
-                self.assertEqual(item.hooks, [("a.Module", print)])
+                self.assertEqual(item.hooks, [("a.Module", made(item.moment))])
 
     def test_allOrNone(self) -> None:
         """If one name is wrong, none is registered."""
