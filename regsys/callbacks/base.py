@@ -57,6 +57,8 @@ class CallbackList(Generic[Hook]):
     clock: IReactorTime
     deadline_ms: Optional[int] = None
     hooks: list[tuple[str, Hook]] = attr.field(init=False, factory=list)
+    # Whether one of them is a loaded module's.
+    has_modules: bool = attr.field(init=False, default=False)
     _configured_ms: int = attr.field(init=False, default=DEADLINE_MS)
     _observe: Observe = attr.field(init=False, default=_unobserved)
 
@@ -82,6 +84,7 @@ class CallbackList(Generic[Hook]):
     def register_of_module(self, module: str, hook: Hook) -> None:
         """As ``register``, for a callback of a loaded module."""
         self.register(module, hook)
+        self.has_modules = True
 
     def arrange(self, deadline_ms: int, observe: Observe) -> None:
         """Call them with the configured deadline, and tell ``observe`` of each call."""

@@ -12,7 +12,15 @@ from regsys.callbacks.base import CallbackList, Notices, plain_text
 from regsys.callbacks.passwords import PasswordCallbacks
 from regsys.callbacks.registration import RegistrationNotices
 from regsys.errors import AccountExpired, LoginRefused
-from regsys.model import Client, DeviceRequest, NewAccount, NewDevice, Secret, UserID
+from regsys.model import (
+    GUEST_DEVICE_ID,
+    Client,
+    DeviceRequest,
+    NewAccount,
+    NewDevice,
+    Secret,
+    UserID,
+)
 from regsys.model.json_values import json_object
 
 # What check_login_for_spam returns for a login that it allows.
@@ -112,6 +120,11 @@ class LogoutNotices(Notices[LogoutNotice]):
         if self.hooks:
             for device_id in device_ids:
                 self.notify(str(user_id), device_id, "" if token is None else token.reveal())
+
+    def registered(self, new: NewAccount) -> None:
+        """This account is made; if a guest has become a user, that has ended the guest's login."""
+        if new.upgrades_guest:
+            self.logged_out(new.user_id, [GUEST_DEVICE_ID])
 
 
 class ExpiryChecks(CallbackList[ExpiryCheck]):

@@ -75,8 +75,10 @@ def standalone(
     own, base = over_own_tables(given)
     parts, metrics = base.parts, base.parts.process.metrics
     deactivation = base.own_deactivation(own)
-    logins = parts.hooks.logins.begun
-    on_created = (metrics.registered, *base.active.on_created, logins.registered)
+    logins, ended = parts.hooks.logins.begun, parts.hooks.logins.ended
+    # The end of a guest's login is told before the user's login.
+    told = (ended.registered, logins.registered)
+    on_created = (metrics.registered, *base.active.on_created, *told)
     local = LocalWriter(
         accounts=own.users,
         devices=own.devices,

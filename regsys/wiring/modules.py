@@ -55,9 +55,16 @@ def arrange(hooks: Hooks, config: Config, metrics: Metrics) -> None:
 
 
 def load_modules(config: Config, hooks: Hooks) -> tuple[LoadedModule, ...]:
-    """The configured modules, with their callbacks registered. Raises ConfigError."""
+    """The configured modules, with their callbacks registered. Raises ConfigError, and ValueError
+    for hooks in which the modules of another subsystem are registered."""
     if not config.modules.modules:
         return ()
-    lists: Mapping[str, Mapping[str, Callbacks]] = callbacks(hooks)
-    parts = ApiParts(config=config, registry=Registry(lists))
+    lists = callbacks(hooks)
+    if any(item.has_modules for named in lists.values() for item in named.values()):
+        raise ValueError(
+            "hooks: the modules of another subsystem are registered here already, and would be"
+            " called twice: make hooks of its own for each subsystem with regsys.hooks(…)"
+        )
+    registry: Mapping[str, Mapping[str, Callbacks]] = lists
+    parts = ApiParts(config=config, registry=Registry(registry))
     return load(config.modules, lambda module: ModuleApi(module, parts))

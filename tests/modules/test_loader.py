@@ -16,7 +16,7 @@ from regsys.config import ConfigError
 from regsys.testing import config, standalone
 from regsys.wiring.modules import callbacks
 from regsys.wiring.subsystem import Subsystem, hooks
-from tests.support.modules import package
+from tests.support.modules import ModuleCase, package
 
 
 class LoaderCase(SynchronousTestCase):
@@ -129,6 +129,21 @@ class LoadingTests(LoaderCase):
         for wrong in ("1m", "0s", "soon"):
             error = self.assertRaises(ConfigError, config, regsys={"module_deadline": wrong})
             self.assertIn("regsys.module_deadline", error.problems[0])
+
+
+class HooksTests(ModuleCase):
+    def test_twoSubsystems(self) -> None:
+        """The hooks of one subsystem's modules are refused by another, which would call each
+        callback twice; without modules, two may share them."""
+        shared = self.hooks()
+        for _ in range(2):
+            self.system(hooks=shared)
+        modules = [{"module": self.module(on_user_login=self.recording("in"))}]
+        self.system(hooks=shared, modules=modules)
+        error = self.assertRaises(ValueError, self.system, hooks=shared, modules=modules)
+        self.assertIn("make hooks of its own for each subsystem", str(error))
+        self.register()
+        self.assertEqual(len(self.calls), 1)
 
 
 class StopTests(LoaderCase):
