@@ -220,6 +220,9 @@ class PasswordCheck:
     ) -> Optional[CheckedLogin]:
         """What the first callback says that knows this login."""
         kind, fields, known = credentials.kind, credentials.fields, None
+        if kind == PASSWORD and not fields["password"]:
+            # To many a directory a bind without a password is anonymous, and succeeds.
+            return None
         if named.threepid is not None and kind == PASSWORD:
             known = await self._callbacks.threepids.check(*named.threepid, fields["password"])
         if known is None and named.name is not None:

@@ -181,10 +181,18 @@ class OrderTests(CheckerCase):
         self.load(self.checker(self.knows("first", None)), password_config=local)
         self.assertRefused(self.log_in(), 403, "M_FORBIDDEN")
 
-    def test_anotherServers(self) -> None:
-        """A user ID of another server is refused, and no module is asked."""
-        self.load(self.checker(self.knows("check", ALICE_ID)))
+    def test_notAsked(self) -> None:
+        """A user ID of another server, and an empty password, are refused, and no module is
+        asked."""
+        path = self.module(
+            check_3pid_auth=self.knows("3pid", ALICE_ID),
+            auth_checkers={("m.login.password", ("password",)): self.knows("check", ALICE_ID)},
+        )
+        self.load(path)
         self.assertRefused(self.log_in("@alice:other.example"), 403, "M_FORBIDDEN")
+        named = {"type": "m.id.thirdparty", "medium": "email", "address": MAIL}
+        for more in ({}, {"identifier": named}):
+            self.assertRefused(self.log_in(password="", **more), 403, "M_FORBIDDEN")
         self.assertEqual(self.calls, [])
 
     def test_address(self) -> None:
