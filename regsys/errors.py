@@ -478,6 +478,10 @@ class ThreepidInUse(RegistrationError):
     errcode, sentence = "M_THREEPID_IN_USE", "This address already belongs to an account."
 
 
+class ExternalIdInUse(RegistrationError):
+    status, sentence = 409, "Another account belongs to this user of the other system."
+
+
 class ThreepidNotFound(RegistrationError):
     errcode, sentence = "M_THREEPID_NOT_FOUND", "No account here has this address."
 
@@ -550,6 +554,10 @@ class ValidationRefused(RegistrationError):
 
 
 # --- Between processes: for the operator, no client gets it ------------------------------------
+
+
+class NoAnswer(Exception):
+    """Another server gave no answer to work with; the text says why, for an operator."""
 
 
 class NoMaster(Exception):

@@ -125,7 +125,11 @@ class SpamChecksTests(CallbackCase):
         """The log line about a wrong answer lists the right ones."""
         checks = ThreepidChanges.on(self.clock).checks
         for hooks, asked, said in (
-            (self.spam, self.check, "a Verdict, or 'allow', 'deny', 'shadow_ban'"),
+            (
+                self.spam,
+                self.check,
+                "a Verdict, or 'allow', 'deny', 'shadow_ban', 'needs_approval'",
+            ),
             (self.rules, self.is_allowed, "True or False"),
             (
                 checks,

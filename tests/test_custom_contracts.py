@@ -15,6 +15,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from twisted.web.server import NOT_DONE_YET
 
 from regsys.accounts.blocking import Blocking
+from regsys.callbacks.passwords import PasswordCallbacks
 from regsys.captcha.proof_of_work import ProofOfWork
 from regsys.captcha.stages import PAGES, CaptchaStage, ProofOfWorkStage
 from regsys.cli.demo.messages import Outbox, TextOutbox
@@ -351,6 +352,7 @@ class PasswordTests(StoreStageCase, TestCase):
                 hasher=hasher,
                 limits=limits,
                 policy=PasswordPolicy(),
+                callbacks=PasswordCallbacks.on(self.clock),
             )
         )
 

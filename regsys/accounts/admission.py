@@ -52,10 +52,12 @@ class Admission:
             await self.limiter.give_back(self.key_of(address))
 
     async def check_spam(self, registration: Registration) -> Verdict:
-        """The spam checkers' verdict, ALLOW or SHADOW_BAN. Raises LimitExceeded for DENY, just as
-        ``take`` would (contract B2.2), and Unavailable if a checker fails (contract B10.3)."""
+        """The spam checkers' verdict, any but DENY: for that, LimitExceeded is raised, just as
+        ``take`` would (contract B2.2). Raises Unavailable if a checker fails (contract B10.3)."""
         verdict = await self.spam.check(registration)
-        if verdict is Verdict.DENY:
+        # Nobody approves guests.
+        waits = verdict is Verdict.NEEDS_APPROVAL
+        if verdict is Verdict.DENY or (waits and registration.make_guest):
             raise LimitExceeded(self.denied_ms, reason=DENIED)
         return verdict
 

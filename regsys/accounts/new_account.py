@@ -111,6 +111,13 @@ class PlannedAccount:
     approved: bool
     terms: Optional[LoginTerms]
 
+    def waiting(self) -> PlannedAccount:
+        """The same account, which waits for approval; an administrator's, or one that an
+        administrator makes, never does."""
+        if self.registration.admin or self.registration.by_admin:
+            return self
+        return attr.evolve(self, approved=False, terms=None)
+
     def account(
         self,
         user_id: UserID,

@@ -49,6 +49,8 @@ class Steps:
         planned = self.planner.plan(asked)
         registration = planned.registration
         verdict = await self.admission.check_spam(registration)
+        if verdict is Verdict.NEEDS_APPROVAL:
+            planned = planned.waiting()
         await self.admission.check_threepids_and_blocking(registration)
         guest = None
         if registration.localpart is not None and not registration.name_checked:

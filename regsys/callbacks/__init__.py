@@ -3,6 +3,7 @@ them."""
 
 from regsys.callbacks.base import DEADLINE_MS
 from regsys.callbacks.logins import AccountCallbacks, LoginCallbacks
+from regsys.callbacks.passwords import PasswordCallbacks
 from regsys.callbacks.registration import NameCallbacks, SpamChecks, ThreepidRules
 from regsys.callbacks.threepids import BindingChanges, ThreepidChanges
 
@@ -12,6 +13,7 @@ __all__ = [
     "BindingChanges",
     "LoginCallbacks",
     "NameCallbacks",
+    "PasswordCallbacks",
     "SpamChecks",
     "ThreepidChanges",
     "ThreepidRules",

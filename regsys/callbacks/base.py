@@ -21,18 +21,23 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from regsys.errors import ModuleRefusal, Unavailable
+from regsys.errors import ModuleRefusal, NoAnswer, Unavailable
 from regsys.model.json_values import json_object
 
 DEADLINE_MS = 10_000
 
 T = TypeVar("T")
-Hook = TypeVar("Hook", bound=Callable[..., object])
+# A function, or for callbacks that are registered together a mapping of functions.
+Hook = TypeVar("Hook")
 # Called after each call of a callback, with its moment and module, how many seconds it took, and
 # what went wrong: "raised", "timeout" or "wrong_type"; None if nothing did.
 Observe = Callable[[str, str, float, Optional[str]], None]
 
 log = Logger()
+
+
+class CallbackFailed(Unavailable):
+    """A callback that decides has raised, or returned an invalid value."""
 
 
 def _unobserved(moment: str, module: str, seconds: float, trouble: Optional[str]) -> None:
@@ -52,17 +57,15 @@ class CallbackList(Generic[Hook]):
     clock: IReactorTime
     deadline_ms: Optional[int] = None
     hooks: list[tuple[str, Hook]] = attr.field(init=False, factory=list)
+    # Whether one of them is a loaded module's.
+    has_modules: bool = attr.field(init=False, default=False)
     _configured_ms: int = attr.field(init=False, default=DEADLINE_MS)
     _observe: Observe = attr.field(init=False, default=_unobserved)
 
     def register(self, module: str, hook: Hook) -> None:
         """Add a callback after those that are registered; ``module`` is for the log.
         TypeError for what cannot be called."""
-        if not isinstance(module, str):
-            raise TypeError(
-                f"register(…) of {self.moment}: first a name for the log, a str, not"
-                f" {type(module).__name__}"
-            )
+        self.check_module_name(module)
         if not callable(hook):
             raise TypeError(
                 f"register({module!r}, …) of {self.moment}: a {type(hook).__name__} cannot be"
@@ -70,16 +73,26 @@ class CallbackList(Generic[Hook]):
             )
         self.hooks.append((module, hook))
 
+    def check_module_name(self, module: object) -> None:
+        """TypeError for what is no name of a module."""
+        if not isinstance(module, str):
+            raise TypeError(
+                f"register(…) of {self.moment}: first a name for the log, a str, not"
+                f" {type(module).__name__}"
+            )
+
     def register_of_module(self, module: str, hook: Hook) -> None:
         """As ``register``, for a callback of a loaded module."""
         self.register(module, hook)
+        self.has_modules = True
 
     def arrange(self, deadline_ms: int, observe: Observe) -> None:
         """Call them with the configured deadline, and tell ``observe`` of each call."""
         self._configured_ms, self._observe = deadline_ms, observe
 
-    async def ask(self, module: str, hook: Hook, read: Callable[[Any], T], *args: object) -> T:
-        """The callback's answer, parsed by ``read``, which raises ValueError for an invalid one."""
+    async def ask(self, module: str, hook: Any, read: Callable[[Any], T], *args: object) -> T:
+        """The answer of the callback ``hook``, parsed by ``read``, which raises ValueError for an
+        invalid one. CallbackFailed if it fails, another Unavailable after the deadline."""
         began_s = self.clock.seconds()
         kind: Optional[str] = None
         try:
@@ -90,12 +103,7 @@ class CallbackList(Generic[Hook]):
             if refusal is not None:
                 raise refusal
             kind = "raised"
-            log.failure(
-                "{moment} of module {module} failed",
-                failure=answer.failure,
-                moment=self.moment,
-                module=module,
-            )
+            self._log_failure(module, answer.failure)
         except TimeoutError:
             kind = "timeout"
             self._log(module, f"did not answer within {self._ms} ms")
@@ -105,7 +113,7 @@ class CallbackList(Generic[Hook]):
             self._log(module, f"{wrong}: it may answer with {self.answers}")
         finally:
             self._observe(self.moment, module, self.clock.seconds() - began_s, kind)
-        raise Unavailable()
+        raise Unavailable() if kind == "timeout" else CallbackFailed()
 
     async def first(self, read: Callable[[Any], Optional[T]], *args: object) -> Optional[T]:
         """The first answer that ``read`` does not take for None; the callbacks after it are not
@@ -120,6 +128,18 @@ class CallbackList(Generic[Hook]):
     def _ms(self) -> int:
         return self._configured_ms if self.deadline_ms is None else self.deadline_ms
 
+    def _log_failure(self, module: str, failure: Failure) -> None:
+        if isinstance(failure.value, NoAnswer):
+            # Its text says all. A module of ours asks another server.
+            self._log(module, f"got no answer: {failure.value}")
+            return
+        log.failure(
+            "{moment} of module {module} failed",
+            failure=failure,
+            moment=self.moment,
+            module=module,
+        )
+
     def _log(self, module: str, trouble: str) -> None:
         log.error(
             "{moment} of module {module} {trouble}",
@@ -128,7 +148,7 @@ class CallbackList(Generic[Hook]):
             trouble=trouble,
         )
 
-    async def _answer(self, hook: Hook, args: tuple[object, ...]) -> object:
+    async def _answer(self, hook: Any, args: tuple[object, ...]) -> object:
         """What the callback returns, or raises as _Raised; TimeoutError after the deadline."""
         working = Deferred.fromCoroutine(_call(hook, args))
         # The wait has a Deferred of its own: the deadline also holds for a callback that cannot be

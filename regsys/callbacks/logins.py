@@ -9,9 +9,18 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 
 from regsys.callbacks.base import CallbackList, Notices, plain_text
+from regsys.callbacks.passwords import PasswordCallbacks
 from regsys.callbacks.registration import RegistrationNotices
 from regsys.errors import AccountExpired, LoginRefused
-from regsys.model import Client, DeviceRequest, NewAccount, NewDevice, Secret, UserID
+from regsys.model import (
+    GUEST_DEVICE_ID,
+    Client,
+    DeviceRequest,
+    NewAccount,
+    NewDevice,
+    Secret,
+    UserID,
+)
 from regsys.model.json_values import json_object
 
 # What check_login_for_spam returns for a login that it allows.
@@ -112,6 +121,11 @@ class LogoutNotices(Notices[LogoutNotice]):
             for device_id in device_ids:
                 self.notify(str(user_id), device_id, "" if token is None else token.reveal())
 
+    def registered(self, new: NewAccount) -> None:
+        """This account is made; if a guest has become a user, that has ended the guest's login."""
+        if new.upgrades_guest:
+            self.logged_out(new.user_id, [GUEST_DEVICE_ID])
+
 
 class ExpiryChecks(CallbackList[ExpiryCheck]):
     moment = "is_user_expired"
@@ -131,8 +145,9 @@ def _as_optional_bool(answer: object) -> Optional[bool]:
 
 @attr.frozen(kw_only=True)
 class LoginCallbacks:
-    """The callbacks before a login, after it, and after its end."""
+    """The callbacks that authenticate a user, before a login, after it, and after its end."""
 
+    passwords: PasswordCallbacks
     checks: LoginChecks
     begun: LoginNotices
     ended: LogoutNotices
@@ -141,6 +156,7 @@ class LoginCallbacks:
     def on(cls, clock: IReactorTime) -> LoginCallbacks:
         """Without any callback yet."""
         return cls(
+            passwords=PasswordCallbacks.on(clock),
             checks=LoginChecks(clock=clock),
             begun=LoginNotices(clock=clock),
             ended=LogoutNotices(clock=clock),

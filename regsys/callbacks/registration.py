@@ -52,7 +52,7 @@ class SpamChecks(CallbackList[SpamCheck]):
     _enum_alone: list[SpamCheck] = attr.field(init=False, factory=list)
 
     def register_of_module(self, module: str, hook: SpamCheck) -> None:
-        self.register(module, hook)
+        super().register_of_module(module, hook)
         self._enum_alone.append(hook)
 
     async def check(self, registration: Registration) -> Verdict:

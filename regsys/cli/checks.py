@@ -10,6 +10,7 @@ from typing import Iterator, Optional
 
 from regsys import logs
 from regsys.config import ALL_ADDRESSES, Config, ConfigError, Listener, TLSFiles
+from regsys.modules import install_names
 from regsys.modules.loader import parsed
 from regsys.outbound import redis
 from regsys.processes import pid_file
@@ -33,6 +34,8 @@ def without_start(config: Config) -> list[str]:
     warnings: list[str] = []
     found = list(_problems(config))
     try:
+        if config.modules.modules:
+            install_names()
         parsed(config.modules)
     except ConfigError as error:
         found += error.problems

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from regsys import clock, json_body
-from regsys.client_api.credentials import PASSWORD, PasswordCheck
+from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.password_stage import FINGERPRINT
 from regsys.credentials.hashing import HashingPool
 from regsys.errors import (
@@ -22,6 +22,7 @@ from regsys.errors import (
 )
 from regsys.model import Challenge, Secret, UserID, token_text
 from regsys.model.accounts import NewPassword
+from regsys.model.login_types import PASSWORD
 from regsys.storage.users import UserStore
 from regsys.uia.confirmation import Confirmation, ConfirmationRequest, Confirmed
 from regsys.uia.reauthentication import Reauthentication, ReauthenticationRequest

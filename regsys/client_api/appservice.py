@@ -10,7 +10,7 @@ from regsys import json_body
 from regsys.accounts.appservice_account import NOT_ITS_NAME, service_of
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.post_registration import threepids_in
-from regsys.client_api.credentials import identifier_in, parse_localpart
+from regsys.client_api.identifiers import identifier_in, parse_localpart
 from regsys.credentials.access_tokens import parse_device_request, parse_login_request
 from regsys.errors import (
     AppserviceLoginUnsupported,
@@ -25,9 +25,9 @@ from regsys.errors import (
 from regsys.interfaces import IAccountStore, IAppservices, IBlocking, IUserLookup
 from regsys.model import Appservice, Client, Created, Requester, Secret, Threepid, UserID
 from regsys.model.devices import LoggedIn
+from regsys.model.login_types import APPLICATION_SERVICE
 from regsys.storage.devices import DeviceStore
 
-APPLICATION_SERVICE = "m.login.application_service"
 NOT_REGISTERED = "This user is not registered, or no longer registered."
 
 

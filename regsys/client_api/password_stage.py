@@ -7,8 +7,7 @@ from typing import Any, Mapping, Optional
 import attr
 from zope.interface import implementer
 
-from regsys import json_body
-from regsys.client_api.credentials import PASSWORD, PasswordCheck
+from regsys.client_api.credentials import PasswordCheck
 from regsys.errors import (
     BadJSON,
     InvalidParam,
@@ -18,7 +17,8 @@ from regsys.errors import (
     UnknownStage,
 )
 from regsys.interfaces import IStage, StageContext
-from regsys.model import Secret, UIASession
+from regsys.model import UIASession
+from regsys.model.login_types import PASSWORD
 
 # In the stage's result: identifies the password that was right.
 FINGERPRINT = "password_fingerprint"
@@ -28,7 +28,7 @@ FINGERPRINT = "password_fingerprint"
 @attr.frozen(kw_only=True)
 class PasswordStage:
     """``m.login.password``: the password of the session's user (contract B8.5), with the limits of
-    logins. The password is not stored."""
+    logins, compared as at /login. The password is not stored."""
 
     passwords: PasswordCheck
 
@@ -45,18 +45,12 @@ class PasswordStage:
         # M_FORBIDDEN, as in the specification's example and at /login.
         refused = StageFailed("M_FORBIDDEN", "The user name or the password is wrong.")
         try:
-            localpart = await self.passwords.localpart(self.passwords.identifier_in(auth))
-            password = json_body.required_string(auth, "password", limit=json_body.MAX_PASSWORD)
+            credentials = self.passwords.credentials_in(auth, PASSWORD)
+            found = await self.passwords.authenticate(credentials, only=user_id)
         except MissingParam as error:
             raise StageFailed("M_MISSING_PARAM", error.text) from None
         except (BadJSON, InvalidParam) as error:
             raise StageFailed("M_INVALID_PARAM", error.text) from None
         except LoginFailed:
             raise refused from None
-        if localpart is None or localpart.lower() != user_id.name_key:
-            raise refused
-        try:
-            user = await self.passwords.check(user_id, Secret(password), None)
-        except LoginFailed:
-            raise refused from None
-        return {FINGERPRINT: user.password_fingerprint}
+        return {FINGERPRINT: found.user.password_fingerprint}

@@ -170,7 +170,8 @@ class Signup:
         if finished is None or not self.names.may_replace:
             guest = await self._check(turn, finished.user_id if finished else None)
         if finished is not None:
-            return self._registered(await self.handler.repeat(finished))
+            device = turn.wanted.device(session.params)
+            return self._registered(await self.handler.repeat(finished), device)
         if guest is not None:
             # Store which guest has sent its token, not the token (B2.4).
             session = attr.evolve(session, guest_id=guest)
@@ -274,10 +275,12 @@ class Signup:
         if asked not in (None, created.user_id.localpart) and not self.names.asks_modules:
             # Another request of this session has asked for another name.
             await self.handler.check_username(asked, assigned_user_id=created.user_id)
-        return self._registered(created)
+        return self._registered(created, registration.device)
 
-    def _registered(self, created: Created) -> Registered:
-        if self.registration.requires_approval:
+    def _registered(self, created: Created, device: Optional[DeviceRequest]) -> Registered:
+        """The answer. ``device``: the one that the client has asked for; None for no login."""
+        # A module may have decided that this one account waits: then it has no login.
+        if self.registration.requires_approval or (device is not None and created.login is None):
             raise AwaitingApproval()
         return Registered(created=created)
 

@@ -20,7 +20,7 @@ _GUARDS = {
     "spam_checker": "no spam checker is asked about registrations",
     "third_party_event_rules": "no such rules are asked about addresses or events",
     "password_providers": "passwords are compared with regsys's own accounts alone, not with LDAP"
-    " or whatever else the providers ask",
+    " or whatever else the providers ask; modules that check passwords stand under modules",
     "ldap_config": "passwords are not compared with LDAP",
     "oidc_providers": "nobody registers or logs in through OpenID Connect",
     "oidc_config": "nobody registers or logs in through OpenID Connect",

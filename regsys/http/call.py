@@ -110,6 +110,12 @@ def read_call(
     )
 
 
+def access_token_of(request: Request) -> Optional[Secret]:
+    """The access token of a request that is no Call; None if it has none, INVALID_TOKEN if it is
+    malformed."""
+    return _access_token(request, http.parse_qs(request.uri.partition(b"?")[2], True))
+
+
 def _access_token(request: IRequest, query: Mapping[bytes, Sequence[bytes]]) -> Optional[Secret]:
     """The bearer token, else the legacy ``?access_token=``. INVALID_TOKEN for two headers or two
     parameters, which leave open which one is meant."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Mapping, Optional
+from typing import Callable, Iterable, Mapping, Optional
 from urllib.parse import unquote
 
 import attr
@@ -18,6 +18,10 @@ from regsys.http.reply import Reply, refusal
 from regsys.http.serving import Handler, InFlight, Leaf
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+
+# The resource, not ours, of a request; None if there is none.
+Find = Callable[[IRequest], Optional[IResource]]
 
 
 def _paths(value: Iterable[str]) -> tuple[str, ...]:
@@ -81,14 +85,16 @@ def resource(
     client_address: AddressPolicy = peer_address,
     in_flight: Optional[InFlight] = None,
     refusals: Optional[RefusalLog] = None,
+    others: Find = lambda request: None,
 ) -> IResource:
     """The endpoints as one resource, for the root of a site or below it by ``putChild``.
 
     Wherever it is mounted, the full path of a request decides. Other paths go to ``otherwise`` as
     if that were mounted here; if it is None, they are answered with a 404. ``client_address``
     returns the client's address of a request. ``in_flight`` counts the calls under way,
-    ``refusals`` logs refused ones; several resources may share them. Raises TypeError for an
-    argument of another type, ValueError if two endpoints have the same path.
+    ``refusals`` logs refused ones; several resources may share them. ``others`` is asked before
+    ``otherwise``. Raises TypeError for an argument of another type, ValueError if two endpoints
+    have the same path.
     """
     if not callable(client_address):
         raise TypeError(
@@ -115,7 +121,7 @@ def resource(
                 raise ValueError(f"two endpoints claim {path}")
             leaves[path] = leaf(path, handlers, _wrong_method(handlers))
     unknown = leaf("an unknown path", {"OPTIONS": _preflight}, _unknown_path)
-    return _Root(leaves, otherwise, unknown, in_flight)
+    return _Root(leaves, otherwise, unknown, in_flight, others)
 
 
 def _completed(handlers: Mapping[str, Handler]) -> dict[str, Handler]:
@@ -150,9 +156,11 @@ class _Root(Resource):
         otherwise: Optional[IResource],
         unknown: Leaf,
         in_flight: InFlight,
+        others: Find,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self.in_flight = in_flight
+        self._others = others
         self._literal = {path.encode("ascii"): leaf for path, leaf in leaves.items()}
         self._patterns: dict[int, list[tuple[list[str], Leaf]]] = {}
         # Those with fewer parameters come first: /new before /{token}.
@@ -163,9 +171,9 @@ class _Root(Resource):
         self._unknown = unknown
 
     def getChild(self, name: bytes, request: IRequest) -> IResource:
-        leaf = self._find(request.path)
-        if leaf is not None:
-            return leaf
+        found = self._find(request.path) or self._others(request)
+        if found is not None:
+            return found
         if self._otherwise is None:
             return self._unknown
         if self._otherwise.isLeaf:
@@ -177,10 +185,10 @@ class _Root(Resource):
 
     def render(self, request: Request) -> object:
         """Reached only for the very path at which this is mounted."""
-        leaf = self._find(request.path)
-        if leaf is None and self._otherwise is not None:
-            return self._otherwise.render(request)
-        return (leaf or self._unknown).render(request)
+        found: Optional[IResource] = self._find(request.path) or self._others(request)
+        if found is None:
+            found = self._unknown if self._otherwise is None else self._otherwise
+        return found.render(request)
 
     def _find(self, path: bytes) -> Optional[Leaf]:
         leaf = self._literal.get(path)

@@ -18,6 +18,8 @@ class Verdict(enum.Enum):
     ALLOW = "allow"
     DENY = "deny"
     SHADOW_BAN = "shadow_ban"
+    # The account is made, and waits for an administrator: a guest's is denied.
+    NEEDS_APPROVAL = "needs_approval"
 
 
 @attr.frozen(kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Optional
+from typing import Any, Callable, Iterable, Mapping, Optional
 
 import attr
 
@@ -91,10 +91,11 @@ class Device:
 
 @attr.frozen(kw_only=True)
 class LoggedIn:
-    """The user who has logged in, and the login."""
+    """The user who has logged in, and the login. Call ``answered`` with the body of the answer."""
 
     user_id: UserID
     login: Login
+    answered: Callable[[Mapping[str, Any]], None] = lambda answer: None
 
 
 @attr.frozen(kw_only=True, field_transformer=typed)

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Optional, Union
+from typing import Any, NoReturn, Optional
 
-import attr
-
-from regsys.config import Config
 from regsys.model import UserID
-from regsys.modules.registry import Registry
+from regsys.modules.api_accounts import Accounts, Registrations
+from regsys.modules.api_background import BackgroundMethods
+from regsys.modules.api_database import DatabaseMethods
+from regsys.modules.api_events import EventMethods
+from regsys.modules.api_http import HttpMethods
+from regsys.modules.asking import AsksServers
+from regsys.modules.base import NotOffered
+from regsys.modules.parts import ApiParts
+
+__all__ = ["ApiParts", "ModuleApi", "NotOffered"]
 
 
-class NotOffered(Exception):
-    """A module uses something that homeservers offer and regsys does not."""
-
-
-@attr.frozen(kw_only=True)
-class ApiParts:
-    """What the API objects of all modules are made of."""
-
-    config: Config
-    registry: Registry
-
-
-class ModuleApi:
+class ModuleApi(
+    Registrations, Accounts, DatabaseMethods, HttpMethods, BackgroundMethods, EventMethods
+):
     """The API object of one module, which the log calls ``module``.
 
     Its methods have the names, and take the arguments, that modules know. Anything else raises
     NotOffered once it is called.
     """
-
-    def __init__(self, module: str, parts: ApiParts) -> None:
-        self._module = module
-        self._parts = parts
 
     # --- Callbacks ---------------------------------------------------------------------------
 
@@ -90,7 +82,7 @@ class ModuleApi:
             return username
         return str(UserID(username, self.server_name))
 
-    def is_mine(self, id: Union[str, UserID]) -> bool:
+    def is_mine(self, id: object) -> bool:
         """Whether this user ID, or other ID with a server name, is of this server."""
         return str(id).partition(":")[2] == self.server_name
 
@@ -104,9 +96,11 @@ class ModuleApi:
             return lambda **callbacks: self._register(name, callbacks)
 
         def not_offered(*args: object, **kwargs: object) -> NoReturn:
-            raise NotOffered(
-                f"ModuleApi.{name} (module {self._module}): regsys does not offer this, see"
-                " docs/modules.md"
-            )
+            raise self._not_offered(name, "regsys does not offer this, see docs/modules.md")
 
         return not_offered
+
+
+def policy_servers(api: ModuleApi) -> AsksServers:
+    """What asks other servers, for modules of ours."""
+    return api._parts.policy_servers

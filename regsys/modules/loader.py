@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from regsys.config import ConfigError, ModulesConfig
 from regsys.config.modules import ModuleConfig
 from regsys.modules.api import ModuleApi
+from regsys.modules.names import ROOT
 
 log = Logger()
 
@@ -59,9 +60,8 @@ def parsed(config: ModulesConfig) -> list[ParsedModule]:
                 problems.append(_problem(f"{place}.module", module.path, f"{error} — {mend}"))
             continue
         except Exception as error:
-            problems.append(
-                _problem(f"{place}.module", module.path, _reason(error, "importing it"))
-            )
+            reason = _reason(error, "importing it") + _hint(error)
+            problems.append(_problem(f"{place}.module", module.path, reason))
             continue
         result = _parsed(place, module, made)
         if isinstance(result, str):
@@ -89,6 +89,12 @@ def load(config: ModulesConfig, api: Callable[[str], ModuleApi]) -> tuple[Loaded
     if problems:
         raise ConfigError(problems)
     return tuple(loaded)
+
+
+def _hint(error: Exception) -> str:
+    """What an embedder, who has not asked for them, must do for the names of a homeserver."""
+    missing = isinstance(error, ModuleNotFoundError) and error.name == ROOT
+    return " — call regsys.modules.install_names() before" if missing else ""
 
 
 def _class(path: str) -> Callable[..., Any]:

@@ -144,3 +144,10 @@ class _Guard:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.reactor, name)
+
+
+def resolve_apart(reactor: Any) -> None:
+    """Have all names resolved in threads of their own (threat C23): modules use the reactor's, for
+    calls that may block for ever. A resolver that somebody else has installed stays."""
+    if isinstance(reactor.nameResolver, GAIResolver):
+        reactor.installNameResolver(own_resolver(reactor))

@@ -82,3 +82,53 @@ class HomeserverDirectory:
             if refusal.status == 404:
                 return None
             raise
+
+
+@attr.frozen
+class HomeserverProfiles:
+    """The profiles of our users there."""
+
+    homeserver: Homeserver
+
+    async def find(self, user_id: UserID) -> Optional[tuple[Optional[str], Optional[str]]]:
+        """Display name and address of the avatar; None if there is no such user."""
+        # As nobody in particular: acting as a user would create one who does not exist.
+        asking = self.homeserver.ask("GET", ("v3", "profile", str(user_id)), about=user_id)
+        try:
+            found = await self.homeserver.within(DEADLINE_S, asking)
+        except HomeserverRefused as refusal:
+            if refusal.status == 404:
+                return None
+            raise
+        return _text(found.get("displayname")), _text(found.get("avatar_url"))
+
+    async def set_display_name(self, user_id: UserID, name: Optional[str]) -> None:
+        """None: the user has none."""
+        path = ("v3", "profile", str(user_id), "displayname")
+        asking = self.homeserver.act(user_id, "PUT", path, {"displayname": name or ""})
+        await self.homeserver.within(DEADLINE_S, asking)
+
+
+@attr.frozen
+class SynapseProfiles:
+    """Those of a Synapse whose auth service we are."""
+
+    synapse: Synapse
+
+    async def find(self, user_id: UserID) -> Optional[tuple[Optional[str], Optional[str]]]:
+        """As HomeserverProfiles.find."""
+        found = await self.synapse.query_user(user_id)
+        if found is None:
+            return None
+        return _text(found.get("display_name")), _text(found.get("avatar_url"))
+
+    async def set_display_name(self, user_id: UserID, name: Optional[str]) -> None:
+        """None: the user has none."""
+        if name is None:
+            await self.synapse.unset_displayname(user_id)
+        else:
+            await self.synapse.set_displayname(user_id, name)
+
+
+def _text(found: object) -> Optional[str]:
+    return found if isinstance(found, str) and found else None

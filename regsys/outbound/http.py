@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from regsys.config.identity_servers import Networks
 from regsys.config.proxies import ProxiesConfig
+from regsys.errors import NoAnswer as NoAnswer
 from regsys.outbound.guarded import GuardedAgent
 from regsys.outbound.hosts import certificate_problem
 from regsys.outbound.proxies import ProxyingAgent
@@ -38,10 +39,6 @@ _NONE: Mapping[str, str] = {}
 # Names with their values; as pairs where a name comes more than once.
 Query = Union[Mapping[str, str], Sequence[tuple[str, str]]]
 _OURS = {"User-Agent": "regsys"}
-
-
-class NoAnswer(Exception):
-    """There is no answer to work with; the text says why, for an operator."""
 
 
 class NotConnected(NoAnswer):

@@ -120,6 +120,9 @@ class Synapse:
         answer = await self._post("set_displayname", user_id, {"displayname": name})
         self._check("set_displayname", answer, 200)
 
+    async def unset_displayname(self, user_id: UserID) -> None:
+        self._check("unset_displayname", await self._post("unset_displayname", user_id), 200)
+
     async def delete_user(self, user_id: UserID, erase: bool) -> None:
         """Deactivate the user. Idempotent; a user whom it does not know is no error."""
         answer = await self._post("delete_user", user_id, {"erase": erase})
@@ -322,7 +325,7 @@ def connections(reactor: Any, config: DelegationConfig) -> PersistentClient:
 
 _CALLS = frozenset(
     "query_user provision_user is_localpart_available delete_user upsert_device delete_device"
-    " sync_devices set_displayname allow_cross_signing_reset".split()
+    " sync_devices set_displayname unset_displayname allow_cross_signing_reset".split()
 )
 
 

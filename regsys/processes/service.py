@@ -218,7 +218,11 @@ class Service(service.Service):
         if "consent" in listener.resources:
             # Its pages load our style sheet.
             names |= {"consent", "static"} & self._subsystem.endpoints
-        return self._subsystem.resource(names, client_address=self._client_address(listener))
+        return self._subsystem.resource(
+            names,
+            client_address=self._client_address(listener),
+            of_modules="client" in listener.resources,
+        )
 
     def _client_address(self, listener: Listener) -> Callable[[Any], str]:
         if not listener.x_forwarded:

@@ -4,7 +4,7 @@ the row."""
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, Iterable, Mapping, Optional, Sequence
 
 import attr
 from zope.interface import implementer
@@ -144,11 +144,26 @@ class SessionStore:
         which = WhichDevices.one_or_all(device_id)
         await self.db.autocommit("end_replays", end_replays, user_id, which)
 
+    async def clients_of(self, user_id: UserID) -> Sequence[tuple[Client, int]]:
+        """The clients of the sessions that have registered this user, or by which the user
+        confirms requests, as far as they are kept; each with the time at which its session began,
+        in milliseconds. The latest sessions come first."""
+        return await self.db.autocommit("clients_of_user", _clients_of, user_id)
+
     async def delete_for(self, user_id: UserID) -> None:
         await self.db.autocommit("forget_sessions", _delete_for, user_id)
 
     async def delete_expired(self, now_ms: int, at_most: int) -> int:
         return await self.db.transaction("expire_sessions", _delete_expired, now_ms, at_most)
+
+
+def _clients_of(txn: Transaction, user_id: UserID) -> Sequence[tuple[Client, int]]:
+    rows = txn.all(
+        "SELECT clients, created_ms FROM uia_sessions WHERE user_id = ? OR made_user_id = ?"
+        " ORDER BY created_ms DESC, session_id",
+        (str(user_id), str(user_id)),
+    )
+    return [(Client(*item), row[1]) for row in rows for item in json.loads(row[0])]
 
 
 def _delete_for(txn: Transaction, user_id: UserID) -> None:

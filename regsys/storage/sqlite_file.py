@@ -6,6 +6,7 @@ the process ends.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -37,6 +38,15 @@ _ADVICE = {
     "malformed": "it is damaged: restore a backup",
     "locked": "another program is using it",
 }
+
+
+def create_private(path: str) -> None:
+    """Create the file, if there is none, so that no other user may ever read it. An existing file
+    is not opened: closing any descriptor of it undoes SQLite's locks."""
+    if path in ("", ":memory:"):
+        return
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 class FileReplaced(sqlite3.OperationalError):

@@ -7,7 +7,14 @@ from typing import Any, Callable, Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.errors import LoginFailed, UnknownToken, UserDeactivated, UsernameTaken, UserNotFound
+from regsys.errors import (
+    InvalidParam,
+    LoginFailed,
+    UnknownToken,
+    UserDeactivated,
+    UsernameTaken,
+    UserNotFound,
+)
 from regsys.interfaces import IAccountStore, IUserLookup
 from regsys.interfaces.internal import IAccountData
 from regsys.model import GUEST_DEVICE_ID, NewAccount, User, UserID
@@ -18,6 +25,7 @@ from regsys.model.provisioning import Attempt
 from regsys.storage import (
     consents,
     devices,
+    external_ids,
     idempotency_keys,
     jobs,
     logins,
@@ -112,6 +120,11 @@ class UserStore:
     async def approve(self, localpart: str) -> bool:
         """Let an account that waits for approval log in; False if there is no such account."""
         return await self.db.autocommit("approve_user", _approve, localpart)
+
+    async def set_admin(self, user_id: UserID, admin: bool) -> None:
+        """Make the user a server administrator, or an ordinary user. Raises UserNotFound, and
+        InvalidParam for a guest."""
+        await self.db.transaction("set_admin", _set_admin, user_id, admin)
 
 
 def _create(txn: Transaction, new: NewAccount, may_be_first: bool, also: Optional[Also]) -> Outcome:
@@ -229,6 +242,7 @@ def _deactivate(
     )
     if not exists:
         return devices.Removed(user_id)
+    external_ids.forget(txn, user_id)
     jobs.insert_held(txn, jobs_after, now_ms)
     return devices.remove(txn, user_id, ALL_DEVICES, ended, erase)
 
@@ -303,3 +317,15 @@ def _approve(txn: Transaction, localpart: str) -> bool:
         return False
     sql = "UPDATE users SET approved = TRUE WHERE user_id = ?"
     return txn.run(sql, (str(user.user_id),)) == 1
+
+
+def _set_admin(txn: Transaction, user_id: UserID, admin: bool) -> None:
+    sql = "UPDATE users SET admin = ? WHERE user_id = ? AND NOT deactivated"
+    if admin:
+        sql += " AND NOT is_guest"
+    if txn.run(sql, (admin, str(user_id))):
+        return
+    row = txn.one("SELECT is_guest, deactivated FROM users WHERE user_id = ?", (str(user_id),))
+    if row is None or row[1]:
+        raise UserNotFound()
+    raise InvalidParam("A guest cannot be a server administrator.")

@@ -49,18 +49,31 @@ def inline_database(
     ``connect`` is the driver's. If ``clock`` is None, a ``task.Clock`` that nothing advances.
     """
 
+    database = _inline(dialect, connect, clock)
+    migrate(database.pool.connection, dialect)  # type: ignore[attr-defined]
+    return database
+
+
+def _inline(
+    dialect: Dialect, connect: Callable[..., Any], clock: Optional[IReactorTime]
+) -> Database:
     def opened() -> Any:
         connection = connect(**dialect.connect_args())
         dialect.opened(connection)
         return connection
 
-    pool = InlinePool(opened)
-    migrate(pool.connection, dialect)
-    return Database(pool, dialect, clock or Clock())
+    return Database(InlinePool(opened), dialect, clock or Clock())
 
 
 def memory_database(testcase: Any, clock: Optional[IReactorTime] = None) -> Database:
     """A fresh in-memory SQLite with our schema; closed when ``testcase`` ends."""
     database = inline_database(SQLite(":memory:"), sqlite3.connect, clock)
+    testcase.addCleanup(database.pool.close)  # type: ignore[attr-defined]
+    return database
+
+
+def empty_database(testcase: Any, clock: Optional[IReactorTime] = None) -> Database:
+    """The same without any table: that of modules."""
+    database = _inline(SQLite(":memory:"), sqlite3.connect, clock)
     testcase.addCleanup(database.pool.close)  # type: ignore[attr-defined]
     return database

@@ -22,7 +22,7 @@ from regsys.model import Secret
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.master import Master
 from regsys.storage.database import Database
-from regsys.testing.database import memory_database
+from regsys.testing.database import empty_database, memory_database
 from regsys.wiring.process import Process, hashing_pool
 from regsys.wiring.subsystem import Hooks, Subsystem
 
@@ -82,6 +82,7 @@ def memory_process(
         master=master,
         macaroon_secret=secret.reveal().encode(),
         seconds=clock.seconds,
+        modules_database=empty_database(testcase, clock) if chosen.modules.modules else None,
     )
 
 

@@ -4,7 +4,7 @@ endpoint (contract B8.2). A stolen token alone does not suffice to change an acc
 from __future__ import annotations
 
 import itertools
-from typing import Any, Mapping, Optional, Sequence, Union
+from typing import Any, Awaitable, Callable, Mapping, Optional, Sequence, Union
 
 import attr
 from twisted.internet.defer import Deferred
@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
 from regsys.errors import NoPassword, UnknownSession
-from regsys.interfaces import IUserLookup
 from regsys.model import Challenge, Client, Requester, UserID
 from regsys.uia.confirmation import CarryOut, Confirmation, ConfirmationRequest, Confirmed
 from regsys.uia.sessions import Flow, UserInteractiveAuth
@@ -47,8 +46,8 @@ class Reauthenticated:
 @attr.frozen(kw_only=True)
 class Reauthentication:
     """``flows``: each a tuple of stages. ``timeout_ms``: for how long a device that has
-    reauthenticated need not do so again; 0 if every request must be confirmed. ``users``: where it
-    is looked up whether a user has a password at all, if that is the only way; None if it is not.
+    reauthenticated need not do so again; 0 if every request must be confirmed. ``may_confirm``:
+    whether this user can pass the flows at all; None if every user can.
 
     Only this process knows which devices have reauthenticated lately: another process, or this one
     after a restart, asks again.
@@ -58,7 +57,7 @@ class Reauthentication:
     flows: Sequence[Flow]
     clock: IReactorTime
     timeout_ms: int = 0
-    users: Optional[IUserLookup] = None
+    may_confirm: Optional[Callable[[UserID], Awaitable[bool]]] = None
     # Until when a device need not reauthenticate, the earliest end first.
     _until_ms: dict[tuple[UserID, str], int] = attr.field(factory=dict, init=False, repr=False)
 
@@ -91,10 +90,8 @@ class Reauthentication:
             confirmed = Confirmed(results={})
             await carry_out(confirmed)
             return confirmed
-        if self.users is not None and "auth" not in request.body:
-            user = await self.users.find(requester.user_id.localpart)
-            if user is not None and user.password_hash is None:
-                raise NoPassword()
+        if "auth" not in request.body and not await self._may_confirm(requester.user_id):
+            raise NoPassword()
         answer = await Confirmation(uia=self.uia, flows=self.flows).confirm(
             ConfirmationRequest(
                 user_id=requester.user_id,
@@ -110,6 +107,9 @@ class Reauthentication:
         if isinstance(answer, Confirmed):
             self._note(requester)
         return answer
+
+    async def _may_confirm(self, user_id: UserID) -> bool:
+        return self.may_confirm is None or await self.may_confirm(user_id)
 
     def _note(self, requester: Requester) -> None:
         now_ms = clock.now_ms(self.clock)

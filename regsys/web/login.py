@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import json_body
-from regsys.client_api.appservice import APPLICATION_SERVICE, AppserviceRequests
+from regsys.client_api.appservice import AppserviceRequests
 from regsys.client_api.login import PasswordLogin
 from regsys.clock import now_ms
 from regsys.credentials.access_tokens import Refresher
@@ -13,6 +13,7 @@ from regsys.errors import Forbidden, MissingToken, UnknownToken
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
 from regsys.model import Requester, Secret
+from regsys.model.login_types import APPLICATION_SERVICE
 from regsys.storage.devices import DeviceStore
 from regsys.web.responses import client_paths, login_json, tokens_json, user_json
 
@@ -46,7 +47,9 @@ def login(logins: PasswordLogin, appservices: AppserviceRequests, clock: IReacto
             done = await appservices.log_in(body, call.access_token)
         else:
             done = await logins.attempt(body, call.client)
-        return Reply({**user_json(done.user_id), **login_json(done.login, now_ms(clock))})
+        answer = {**user_json(done.user_id), **login_json(done.login, now_ms(clock))}
+        done.answered(answer)
+        return Reply(answer)
 
     return Endpoint("login", client_paths("login"), {"GET": get, "POST": post})
 

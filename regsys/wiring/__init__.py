@@ -28,6 +28,7 @@ from regsys.interfaces import (
     IUserLookup,
 )
 from regsys.interfaces.internal import IRegistrationWriter
+from regsys.modules import install_names
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.users import Also
 from regsys.threepids.changes import EmbeddedThreepids
@@ -75,8 +76,10 @@ def standalone(
     own, base = over_own_tables(given)
     parts, metrics = base.parts, base.parts.process.metrics
     deactivation = base.own_deactivation(own)
-    logins = parts.hooks.logins.begun
-    on_created = (metrics.registered, *base.active.on_created, logins.registered)
+    logins, ended = parts.hooks.logins.begun, parts.hooks.logins.ended
+    # The end of a guest's login is told before the user's login.
+    told = (ended.registered, logins.registered)
+    on_created = (metrics.registered, *base.active.on_created, *told)
     local = LocalWriter(
         accounts=own.users,
         devices=own.devices,
@@ -141,6 +144,9 @@ def worker(
 
 def of_process(config: Config, clock: Any, process: Optional[Process] = None) -> Subsystem:
     """The subsystem of a process of ours: a worker if this is a worker's configuration."""
+    if config.modules.modules:
+        # Embedders do this themselves: their process may be a homeserver of this name.
+        install_names()
     made = standalone if config.worker is None else worker
     return made(config, clock, process=process)
 

@@ -122,6 +122,8 @@ def password_check(parts: Parts, stores: AccountStores) -> Optional[PasswordChec
             key_of=address_key,
         ),
         policy=parts.config.passwords.policy,
+        callbacks=parts.hooks.logins.passwords,
+        compares_own=parts.config.passwords.localdb_enabled,
     )
 
 

@@ -20,6 +20,7 @@ from regsys.wiring import jobs, template_checks
 from regsys.wiring.delegation import FIRST_JOBS, NO_JOBS, URGENT
 from regsys.wiring.endpoints import endpoints
 from regsys.wiring.foundation import Foundation
+from regsys.wiring.module_api import ApiMaker
 from regsys.wiring.modules import arrange, load_modules
 from regsys.wiring.parts import Parts
 from regsys.wiring.replication import ForWorkers
@@ -70,6 +71,7 @@ def assemble(
         has_sms_sender=parts.hooks.sms is not None,
     )
     arrange(parts.hooks, config, parts.process.metrics)
+    apis = ApiMaker.of(base, made.handler)
     return Subsystem(
         handler=made.handler,
         registration_tokens=made.tokens,
@@ -93,7 +95,9 @@ def assemble(
         housekeeping=Housekeeping(expiring, parts.clock),
         activity=active.activity,
         # Last, so that the API object may have all that is made above.
-        modules=load_modules(config, parts.hooks),
+        modules=load_modules(config, parts.hooks, apis.parts),
+        web_resources=apis.web,
+        background=apis.background,
     )
 
 

@@ -3,7 +3,7 @@ kept. docs/modules.md says when each is called."""
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 from regsys.callbacks.base import CallbackList
 from regsys.config import Config
@@ -23,6 +23,8 @@ def callbacks(hooks: Hooks) -> Mapping[str, Mapping[str, CallbackList[Any]]]:
             logins.checks,  # client_api/login.py
         ),
         "register_password_auth_provider_callbacks": (
+            logins.passwords.types,  # client_api/credentials.py
+            logins.passwords.threepids,  # the same
             hooks.threepids,  # threepids/addresses.py
             hooks.names.usernames,  # client_api/chosen_names.py
             hooks.names.display_names,  # the same
@@ -52,10 +54,20 @@ def arrange(hooks: Hooks, config: Config, metrics: Metrics) -> None:
             item.arrange(config.modules.deadline_ms, metrics.callback_called)
 
 
-def load_modules(config: Config, hooks: Hooks) -> tuple[LoadedModule, ...]:
-    """The configured modules, with their callbacks registered. Raises ConfigError."""
+def load_modules(
+    config: Config, hooks: Hooks, parts: Callable[[Registry], ApiParts]
+) -> tuple[LoadedModule, ...]:
+    """The configured modules, with their callbacks registered. ``parts`` makes what their API
+    objects have. Raises ConfigError, and ValueError for hooks in which the modules of another
+    subsystem are registered."""
     if not config.modules.modules:
         return ()
-    lists: Mapping[str, Mapping[str, Callbacks]] = callbacks(hooks)
-    parts = ApiParts(config=config, registry=Registry(lists))
-    return load(config.modules, lambda module: ModuleApi(module, parts))
+    lists = callbacks(hooks)
+    if any(item.has_modules for named in lists.values() for item in named.values()):
+        raise ValueError(
+            "hooks: the modules of another subsystem are registered here already, and would be"
+            " called twice: make hooks of its own for each subsystem with regsys.hooks(…)"
+        )
+    registry: Mapping[str, Mapping[str, Callbacks]] = lists
+    given = parts(Registry(registry))
+    return load(config.modules, lambda module: ModuleApi(module, given))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import time
 from importlib import import_module
@@ -11,6 +10,7 @@ from typing import Any, Callable, Iterator, Optional, Sequence
 
 import attr
 from prometheus_client.registry import Collector
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from regsys.config import Config, DatabaseConfig
@@ -18,18 +18,22 @@ from regsys.credentials.hashing import LEAST_WAITING, WAITING, HashingPool, Hash
 from regsys.interfaces.internal import IBucketStore
 from regsys.limits.shared import CircuitBreaker
 from regsys.metrics import Metrics
+from regsys.modules.threads import ModuleThreads
 from regsys.outbound import redis, synapse
-from regsys.outbound.guarded import own_resolver
+from regsys.outbound.guarded import own_resolver, resolve_apart
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.master import Master
 from regsys.outbound.persistent import PersistentClient
 from regsys.storage import migrations
 from regsys.storage.database import Database, Transaction
 from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
+from regsys.storage.modules_database import opened
+from regsys.storage.own_thread import OwnThread
 from regsys.storage.pool import connection_pool
 from regsys.storage.rate_limits import RateLimitStore
 from regsys.storage.secrets import get_or_keep, is_as_before
 from regsys.storage.server_state import handed_back_ms
+from regsys.storage.sqlite_file import create_private
 
 HANDED_BACK = (
     "regsys hand-back has been run. If its SQL was executed, the homeserver has changed its"
@@ -54,9 +58,10 @@ class Process:
     are those to the homeserver whose auth service this is; None if ``http`` makes one for each
     request, or there is none. ``http`` asks other servers, such as a captcha's (each service by a
     client ``apart``);
-    ``guarded_http`` asks those that clients name. ``start`` and ``stop`` are for the threads.
-    ``stop`` blocks until they have ended, unless ``refuse_hashes`` was called: from then on no
-    request gets a hash, and those under way are dropped.
+    ``guarded_http`` asks those that clients name. ``modules_database`` is of the modules alone,
+    None without modules; ``in_modules_thread`` calls a function of theirs. ``start`` and ``stop``
+    are for the threads. ``stop`` blocks until ours have ended, unless ``refuse_hashes`` was called:
+    from then on no request gets a hash, and those under way are dropped.
     """
 
     database: Database
@@ -70,6 +75,8 @@ class Process:
     metrics: Metrics = attr.field(factory=Metrics)
     exposed: Collector = attr.field()
     seconds: Callable[[], float] = time.monotonic
+    modules_database: Optional[Database] = None
+    in_modules_thread: Callable[..., Deferred[Any]] = maybeDeferred
     start: Callable[[], None] = lambda: None
     stop: Callable[[], None] = lambda: None
     refuse_hashes: Callable[[], None] = lambda: None
@@ -91,10 +98,8 @@ def connect(config: DatabaseConfig) -> Any:
     chosen = dialect(config)
     with cannot_start(chosen, "the database cannot be opened"):
         if isinstance(chosen, SQLite):
-            # No other user may read the file, from the first moment: it will hold password hashes.
-            # An existing file is not opened: closing any descriptor of it undoes SQLite's locks.
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(chosen.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            # It will hold password hashes.
+            create_private(chosen.path)
         connection = _driver(chosen).connect(**_patient(chosen).connect_args())
         chosen.opened(connection)
     problem = chosen.problem(connection)
@@ -204,6 +209,12 @@ def open_process(
     metrics.hashes_waiting.set_function(lambda: hasher.waiting)
     place, buckets = _buckets(config, database, reactor, metrics, processes)
 
+    of_modules: Optional[OwnThread] = None
+    modules_database: Optional[Database] = None
+    if config.modules.modules:
+        modules_database, of_modules = opened(chosen, reactor)
+        resolve_apart(reactor)
+
     def start() -> None:
         threads.start()
         pool.start()
@@ -213,6 +224,8 @@ def open_process(
         if buckets is not None:
             buckets.close()
         pool.close()
+        if of_modules is not None:
+            of_modules.close()
         if not hasher.refuses:
             threads.stop()
 
@@ -233,6 +246,8 @@ def open_process(
         if config.delegation is None
         else synapse.connections(reactor, config.delegation),
         metrics=metrics,
+        modules_database=modules_database,
+        in_modules_thread=ModuleThreads(reactor).run,
         start=start,
         stop=stop,
         refuse_hashes=hasher.refuse,

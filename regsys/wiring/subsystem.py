@@ -35,7 +35,9 @@ from regsys.http.routing import check_endpoint
 from regsys.http.serving import InFlight
 from regsys.interfaces import IAuth, IBlocking, IFollower, ISmsSender, IStage, IValidationMails
 from regsys.jobs import JobRunner
+from regsys.modules.background import Background
 from regsys.modules.loader import LoadedModule
+from regsys.modules.web_resources import WebResources
 from regsys.registration_tokens import RegistrationTokens
 from regsys.storage.housekeeping import Housekeeping
 from regsys.threepids.domains import DomainFile
@@ -53,8 +55,9 @@ class Hooks:
 
     Callbacks are registered on ``spam`` and ``threepids`` themselves, on the ``checks``,
     ``additions`` and ``removals`` of ``threepid_changes``, the ``checks`` and ``updates`` of
-    ``binding_changes``, the ``usernames`` and ``display_names`` of ``names``, the ``checks``,
-    ``begun`` and ``ended`` of ``logins``, and the ``made`` and ``expiry`` of ``accounts``.
+    ``binding_changes``, the ``usernames`` and ``display_names`` of ``names``, the
+    ``passwords.types``, ``passwords.threepids``, ``checks``, ``begun`` and ``ended`` of ``logins``,
+    and the ``made`` and ``expiry`` of ``accounts``.
     ``stages`` are offered beside ours. ``flows`` of registration, and
     ``confirmation_flows`` by which users confirm a request of an account endpoint, are each the
     types of their stages; if None, those that the configuration asks for, and a password.
@@ -169,6 +172,8 @@ class Subsystem(service.Service):
     _activity: Optional[Activity] = None
     # The loaded modules, which live as long as this.
     modules: Sequence[LoadedModule] = ()
+    _web_resources: WebResources = attr.field(factory=WebResources)
+    _background: Optional[Background] = None
     _is_started: bool = attr.field(default=False, init=False)
 
     @property
@@ -194,15 +199,18 @@ class Subsystem(service.Service):
         endpoints: Optional[Iterable[str]] = None,
         otherwise: Optional[IResource] = None,
         client_address: Callable[[Any], str] = http.peer_address,
+        of_modules: bool = True,
     ) -> IResource:
-        """These endpoints (None: all) as one resource; see ``regsys.http.resource``. ValueError
-        for a name that no endpoint has."""
+        """These endpoints (None: all) as one resource; see ``regsys.http.resource``.
+        ``of_modules``: what modules have registered is served, too. ValueError for a name that no
+        endpoint has."""
         return http.resource(
             self._chosen(self._endpoints if endpoints is None else endpoints),
             otherwise=otherwise,
             client_address=client_address,
             in_flight=self.in_flight,
             refusals=self._refusals,
+            **({"others": self._web_resources.find} if of_modules else {}),
         )
 
     def _chosen(self, names: Iterable[str]) -> Sequence[Endpoint]:
@@ -258,6 +266,8 @@ class Subsystem(service.Service):
             await self.in_flight.idle()
             await self._hashes.idle()
         self._housekeeping.stop()
+        if self._background is not None:
+            self._background.stop()
         await self.jobs.stop()
         if self._activity is not None:
             await self._activity.stop()

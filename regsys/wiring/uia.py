@@ -8,7 +8,7 @@ from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.usernames import Usernames
 from regsys.captcha.proof_of_work import ProofOfWork
 from regsys.captcha.stages import CaptchaStage, ProofOfWorkStage
-from regsys.client_api.credentials import PASSWORD, PasswordCheck
+from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.password_stage import PasswordStage
 from regsys.client_api.register_flows import registration_flows, uses_tokens
 from regsys.client_api.session_passwords import SessionPasswords
@@ -18,6 +18,7 @@ from regsys.consent import TermsStage, policies_json
 from regsys.interfaces import IStage
 from regsys.interfaces.internal import ILimiter
 from regsys.model.canonical_threepids import EMAIL, MSISDN
+from regsys.model.login_types import PASSWORD
 from regsys.model.networks import address_key
 from regsys.outbound.captcha import SiteVerify
 from regsys.registration_tokens import RegistrationTokenStage
@@ -63,10 +64,14 @@ def signup(
 def reauthentication(
     parts: Parts, stores: AccountStores, passwords: Optional[PasswordCheck]
 ) -> Optional[Reauthentication]:
-    """How users confirm a request: by password where we have it, or by the embedder's flows."""
+    """How users confirm a request: by password where we or modules check it, or by the embedder's
+    flows."""
     stages = {stage.type: stage for stage in parts.hooks.stages}
     config, flows = parts.config.passwords, parts.hooks.confirmation_flows
-    if passwords is not None and config.reauth_enabled and config.localdb_enabled:
+    # Modules are loaded later: they may yet register a callback that checks passwords.
+    others = bool(parts.config.modules.modules) or parts.hooks.logins.passwords.check_passwords
+    checked = config.localdb_enabled or others
+    if passwords is not None and config.reauth_enabled and checked:
         stages[PASSWORD] = PasswordStage(passwords=passwords)
         flows = flows or ((PASSWORD,),)
     if flows is None:
@@ -76,7 +81,11 @@ def reauthentication(
         flows=flows,
         clock=parts.clock,
         timeout_ms=parts.config.sessions.confirmed_ms,
-        users=stores.users if all(PASSWORD in flow for flow in flows) else None,
+        may_confirm=(
+            passwords.has_password
+            if passwords is not None and all(PASSWORD in flow for flow in flows)
+            else None
+        ),
     )
 
 

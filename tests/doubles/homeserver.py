@@ -63,7 +63,8 @@ class Refused(Exception):
 @attr.define(eq=False, kw_only=True)
 class Room:
     """``members`` has each user's membership; ``history`` every change of one, in order.
-    ``servers``: others that are in it."""
+    ``servers``: others that are in it. ``events``: sender, type and content of what was sent, by
+    its transaction."""
 
     room_id: str
     join_rule: str = "public"
@@ -73,6 +74,7 @@ class Room:
     servers: list[str] = attr.field(factory=list)
     members: dict[str, str] = attr.field(factory=dict)
     history: list[tuple[str, str]] = attr.field(factory=list)
+    events: dict[str, tuple[str, str, Any]] = attr.field(factory=dict)
 
     def change(self, user_id: str, membership: str) -> None:
         self.members[user_id] = membership
@@ -190,8 +192,12 @@ class HomeserverDouble(Resource):
                 return "invite", lambda who, body, _: self._invite(room_id, who, body["user_id"])
             case ["GET", "v3", "rooms", room_id, "state", "m.room.member", user_id]:
                 return "member", lambda who, *call: self._member(room_id, who, user_id)
+            case ["PUT", "v3", "rooms", room_id, "send", kind, key]:
+                return "send", lambda who, body, _: self._send(room_id, who, kind, key, body)
             case ["POST", "v3", "join", room_id]:
                 return "join", lambda who, body, args: self._join(room_id, who, args)
+            case ["GET", "v3", "profile", user_id]:
+                return "whole_profile", lambda *call: self._profile(user_id)
             case ["GET", "v3", "profile", user_id, "displayname"]:
                 return "profile", lambda *call: self._profile(user_id)
             case ["PUT", "v3", "profile", user_id, "displayname"]:
@@ -277,6 +283,13 @@ class HomeserverDouble(Resource):
         if theirs != "join":
             room.change(who, "join")
         return {"room_id": room_id}
+
+    def _send(self, room_id: str, who: str, kind: str, key: str, body: Any) -> Any:
+        room = self._known(room_id)
+        if room.members.get(who) != "join":
+            raise Refused(403, "M_FORBIDDEN")
+        room.events.setdefault(key, (who, kind, body))
+        return {"event_id": f"${key}"}
 
     def _profile(self, user_id: str) -> Any:
         name = self.profiles.get(user_id)

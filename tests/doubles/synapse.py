@@ -174,6 +174,8 @@ class SynapseDouble(Resource):
                 }
             case "set_displayname":
                 user.display_name = body["displayname"]
+            case "unset_displayname":
+                user.display_name = None
             case "delete_user":
                 user.deactivated, user.erased = True, body["erase"]
                 user.devices.clear()

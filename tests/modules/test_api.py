@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import attr
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -31,8 +32,9 @@ class ApiTests(SynchronousTestCase):
     def api(self, config: Any = None) -> ModuleApi:
         chosen: Config = regsys.parse({**OPTIONS, **(config or {})})
         self.made = hooks(Clock())
-        registry = Registry(callbacks(self.made))
-        return ModuleApi("a.Module", ApiParts(config=chosen, registry=registry))
+        others = dict.fromkeys(item.name for item in attr.fields(ApiParts))
+        given: Any = {**others, "config": chosen, "registry": Registry(callbacks(self.made))}
+        return ModuleApi("a.Module", ApiParts(**given))
 
     def test_server(self) -> None:
         """What the configuration says of the server."""
@@ -88,12 +90,17 @@ class ApiTests(SynchronousTestCase):
     def test_registered(self) -> None:
         """Every callback that is called can be registered by its name, and None is none."""
         api = self.api()
+        checkers = {("m.login.password", ("password",)): print}
+
+        def made(name: str) -> Any:
+            return checkers if name == "auth_checkers" else print
+
         for method, lists in callbacks(self.made).items():
             getattr(api, method)(**dict.fromkeys(lists))
-            getattr(api, method)(**dict.fromkeys(lists, print))
+            getattr(api, method)(**{name: made(name) for name in lists})
         for lists in callbacks(self.made).values():
             for item in lists.values():
-                self.assertEqual(item.hooks, [("a.Module", print)])
+                self.assertEqual(item.hooks, [("a.Module", made(item.moment))])
 
     def test_allOrNone(self) -> None:
         """If one name is wrong, none is registered."""

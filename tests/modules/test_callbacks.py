@@ -220,6 +220,23 @@ class LoginTests(ModuleCase):
         self.client.post(f"{V3}/account/deactivate", {"auth": auth}, token=bob_in_again)
         self.assertEqual(self.calls, [("out", "@bob:test.example", "D", "")])
 
+    def test_guest(self) -> None:
+        """A guest who becomes a user is logged out as a guest, and in as a user, once."""
+        self.load(
+            self.module(on_user_login=self.recording("in"), on_logged_out=self.recording("out"))
+        )
+        guest = self.guest()
+        self.calls.clear()
+        body = {"username": guest["user_id"][1:].partition(":")[0], "password": PASSWORD}
+        body["guest_access_token"] = guest["access_token"]
+        session = self.challenge(**body)["session"]
+        stage = {**DUMMY, "session": session}
+        for _ in range(2):
+            answer = self.client.register(**body, auth=stage)
+            self.assertEqual(answer.status, 200, answer)
+        out = ("out", guest["user_id"], "guest_device", "")
+        self.assertEqual(self.calls, [out, ("in", guest["user_id"], None, None)])
+
 
 class ExpiryTests(ModuleCase):
     def test_expired(self) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from regsys.config import ConfigError
+from regsys.modules.api import ModuleApi
+from regsys.modules.api_http import ModuleHttpClient
 from regsys.testing import standalone
 from regsys.wiring.modules import callbacks
 from tests.support.case import DUMMY
@@ -25,10 +27,28 @@ class DocumentTests(ModuleCase):
         begin = rows.index(expected[0])
         self.assertEqual(rows[begin : begin + len(expected)], expected)
 
+    def test_api(self) -> None:
+        """The API object has the methods and properties of its table, and no others."""
+        _, _, section = PAGE.read_text("utf-8").partition("## The API object")
+        rows = re.findall(r"^\| (`[^|]+`) \|", section, re.MULTILINE)
+        named = {name for row in rows for name in re.findall(r"`(\w+)", row)}
+        offered = {name for name in dir(ModuleApi) if not name.startswith(("_", "register_"))} | {
+            "register",
+            "register_user",
+            "register_device",
+            "register_web_resource",
+        }
+        self.assertEqual(named, offered)
+        (row,) = (line for line in section.splitlines() if line.startswith("| `http_client`"))
+        for name in dir(ModuleHttpClient):
+            if not name.startswith("_"):
+                self.assertIn(f"`{name}(", row)
+
     def test_example(self) -> None:
         """The module of the page refuses robots, and what is wrong with its configuration stops the
         start."""
-        (source,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+        blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+        (source,) = [block for block in blocks if "class NoRobots" in block]
         made: dict[str, Any] = {}
         exec(source, made)  # noqa: S102 (our own page)
         path = f"{package(self, NoRobots=made['NoRobots'])}.NoRobots"

@@ -16,7 +16,8 @@ from regsys.config import ConfigError
 from regsys.testing import config, standalone
 from regsys.wiring.modules import callbacks
 from regsys.wiring.subsystem import Subsystem, hooks
-from tests.support.modules import package
+from tests.support.module_names import with_names
+from tests.support.modules import ModuleCase, package
 
 
 class LoaderCase(SynchronousTestCase):
@@ -131,6 +132,21 @@ class LoadingTests(LoaderCase):
             self.assertIn("regsys.module_deadline", error.problems[0])
 
 
+class HooksTests(ModuleCase):
+    def test_twoSubsystems(self) -> None:
+        """The hooks of one subsystem's modules are refused by another, which would call each
+        callback twice; without modules, two may share them."""
+        shared = self.hooks()
+        for _ in range(2):
+            self.system(hooks=shared)
+        modules = [{"module": self.module(on_user_login=self.recording("in"))}]
+        self.system(hooks=shared, modules=modules)
+        error = self.assertRaises(ValueError, self.system, hooks=shared, modules=modules)
+        self.assertIn("make hooks of its own for each subsystem", str(error))
+        self.register()
+        self.assertEqual(len(self.calls), 1)
+
+
 class StopTests(LoaderCase):
     """Each stops the start with the module, the option and the reason, and no traceback."""
 
@@ -169,6 +185,16 @@ class StopTests(LoaderCase):
             "half_a_module.py, line 1",
             regsys={"ignore_missing_modules": True},
         )
+
+    def test_namesNotInstalled(self) -> None:
+        """An embedder who has not asked for the names of a homeserver is told how to."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "a_ported_module.py").write_text("import synapse.module_api\n")
+        # Without an installed package.
+        here = [place for place in sys.path if not (Path(place) / "synapse").exists()]
+        self.patch(sys, "path", [str(folder), *here])
+        self.assertStops("a_ported_module.Module", "install_names()")
 
     def test_noClass(self) -> None:
         self.assertStops(f"{package(self, Module='text')}.Module", "Module is no class")
@@ -248,6 +274,7 @@ class StopTests(LoaderCase):
 
     def test_checkConfig(self) -> None:
         """check-config tells of the import and of ``parse_config``, and makes no module."""
+        with_names(self)
 
         class Module:
             def __init__(self, config: Any, api: Any) -> None:

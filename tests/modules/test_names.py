@@ -60,6 +60,14 @@ class NamingTests(ModuleCase):
             self.assertEqual(answer.status, 503)
         self.assertEqual(self.counts()["users"], 1)
 
+    def test_ownName(self) -> None:
+        """The name that the client asks for must be free, though a module will choose another."""
+        self.register("taken")
+        self.load(self.module(get_username_for_registration=self.recording("?", "chosen")))
+        answer = self.client.register(username="taken", password=PASSWORD, auth=DUMMY)
+        self.assertRefused(answer, 400, "M_USER_IN_USE")
+        self.assertEqual(self.calls, [])
+
     def test_whatIsAsked(self) -> None:
         """Identifiers, the token's text, true for another stage; all that the client sent in its
         first request, unknown keys too, but never a secret, nor anything of it in the session."""

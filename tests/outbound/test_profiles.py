@@ -6,7 +6,11 @@ from regsys.errors import RoomRefused
 from regsys.interfaces import IUserDirectory
 from regsys.model import JOB_LEASE_MS
 from regsys.outbound.homeserver import AT_ONCE, HomeserverSilent
-from regsys.outbound.homeserver_profiles import DEADLINE_S, HomeserverDirectory
+from regsys.outbound.homeserver_profiles import (
+    DEADLINE_S,
+    HomeserverDirectory,
+    HomeserverProfiles,
+)
 from regsys.testing import provides
 from tests.doubles.homeserver import FORGET, STALL
 from tests.outbound.homeserver_case import HomeserverCase, user
@@ -77,3 +81,18 @@ class HomeserverDirectoryTests(HomeserverCase):
         self.failureResultOf(telling, HomeserverSilent)
         self.assertLess(DEADLINE_S, JOB_LEASE_MS / 1000)
         self.assertEqual(self.double.called("register"), 0)
+
+
+class HomeserverProfilesTests(HomeserverCase):
+    def test_profiles(self) -> None:
+        """The profile is the one there; to look creates nobody, and a name can be removed."""
+        profiles = HomeserverProfiles(self.homeserver)
+        self.assertIsNone(self.wait(profiles.find(ALICE)))
+        self.assertEqual((self.double.profiles, self.double.called("register")), ({}, 0))
+        self.double.profiles[str(ALICE)] = "Al Ice"
+        self.assertEqual(self.wait(profiles.find(ALICE)), ("Al Ice", None))
+        for name in ("Queen Alice", None):
+            self.wait(profiles.set_display_name(ALICE, name))
+            self.assertEqual(self.wait(profiles.find(ALICE)), (name, None))
+        self.double.faults["whole_profile"] = ["500"]
+        self.refused(profiles.find(ALICE))

@@ -32,6 +32,7 @@ from regsys.errors import (
 )
 from regsys.model import Client, Secret, UserID
 from regsys.model.provisioning import Provisioned
+from regsys.outbound.homeserver_profiles import SynapseProfiles
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.persistent import PersistentClient
 from regsys.outbound.synapse import Synapse, connections
@@ -173,10 +174,12 @@ class SynapseContract:
             await self.synapse.upsert_device(alice, "LONG", "x" * 101)
 
     async def test_profile(self: Any) -> None:
-        alice = self.user()
+        alice, profiles = self.user(), SynapseProfiles(self.synapse)
+        self.assertIsNone(await profiles.find(alice))
         await self.synapse.provision_user(alice)
-        await self.synapse.set_displayname(alice, "Alice")
-        self.assertEqual((await self.synapse.query_user(alice))["display_name"], "Alice")
+        for name in ("Alice", None):
+            await profiles.set_display_name(alice, name)
+            self.assertEqual(await profiles.find(alice), (name, None))
         await self.synapse.allow_cross_signing_reset(alice)
 
     async def test_emails(self: Any) -> None:
