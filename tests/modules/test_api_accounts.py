@@ -16,7 +16,7 @@ from regsys.modules.shapes import ModuleUserID, ProfileInfo, UserInfo, UserIpAnd
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices, embedded
 from tests.replication.test_system import RemoteSystem
 from tests.support.case import START_S, SystemCase
-from tests.support.modules import ModuleCase, package
+from tests.support.modules import MasterCase, ModuleCase, package
 
 ALICE = "@alice:test.example"
 ADDRESS = "Alice@Mail.Example"
@@ -293,7 +293,7 @@ class AccountTests(ApiCase):
                 self.assertEqual(found, answer.encode(), (path, expired))
 
 
-class WorkerAccountTests(RemoteSystem, AccountTests):
+class WorkerAccountTests(RemoteSystem, AccountTests, MasterCase):
     """The same in a worker: what makes accounts and devices is asked of the master."""
 
     def test_asked(self) -> None:

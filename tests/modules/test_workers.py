@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from regsys.callbacks.logins import NOT_SPAM
-from regsys.config import Config
 from regsys.interfaces import Verdict
-from regsys.wiring.process import Process
-from regsys.wiring.subsystem import Subsystem
 from tests.modules.test_callbacks import ALICE_ID
 from tests.replication.test_system import RemoteSystem
 from tests.support.client import V3
-from tests.support.modules import PASSWORD, ModuleCase
+from tests.support.modules import PASSWORD, MasterCase
 
 
-class _Master(ModuleCase):
-    def built(self, chosen: Config, process: Process, **given: Any) -> Subsystem:
-        """The master's callbacks are not the worker's."""
-        return super().built(chosen, process, **{**given, "hooks": self.hooks(mails=self.mails)})
-
-
-class WorkerTests(RemoteSystem, _Master):
+class WorkerTests(RemoteSystem, MasterCase):
     def test_once(self) -> None:
         """Each is called once, whichever process has the request or makes the change."""
         answers = {

@@ -7,8 +7,11 @@ import sys
 from types import ModuleType
 from typing import Any, Callable, ClassVar, Mapping
 
+from regsys.config import Config
 from regsys.modules.api import ModuleApi
 from regsys.wiring.modules import callbacks
+from regsys.wiring.process import Process
+from regsys.wiring.subsystem import Subsystem
 from tests.support.client import V3, Answer
 from tests.support.validations import ALICE, EmailValidationCase
 
@@ -84,3 +87,10 @@ class ModuleCase(EmailValidationCase):
         identifier = {"type": "m.id.user", "user": name}
         body = {"type": "m.login.password", "identifier": identifier, "password": PASSWORD}
         return self.client.post(f"{V3}/login", {**body, **more}, user_agent="Client/1")
+
+
+class MasterCase(ModuleCase):
+    """After ``RemoteSystem``: the master's callbacks are not its worker's."""
+
+    def built(self, chosen: Config, process: Process, **given: Any) -> Subsystem:
+        return super().built(chosen, process, **{**given, "hooks": self.hooks(mails=self.mails)})
