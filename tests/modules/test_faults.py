@@ -12,10 +12,14 @@ from twisted.logger import capturedLogs
 from regsys.callbacks.logins import NOT_SPAM
 from regsys.interfaces import Verdict
 from regsys.testing.database import memory_database
+from tests.doubles.identity_v2 import TOKEN
+from tests.support.accounts import THREEPIDS
+from tests.support.bindings import SECRET, SERVER, BindingCase
 from tests.support.case import DUMMY
 from tests.support.client import V3, Answer
 from tests.support.databases import OnPostgreSQL
 from tests.support.modules import PASSWORD, ModuleCase
+from tests.support.validations import ALICE
 
 DEADLINE_S = 10
 
@@ -200,3 +204,58 @@ class NoticeTests(ModuleCase):
         for change in ("add_user_third_party_identifier", "threepid_bind"):
             self.faulty(f"on_{change}")
         self.faulty("on_remove_user_third_party_identifier")
+
+
+class BindingTests(BindingCase):
+    """The callbacks around an identity server's bindings."""
+
+    def request(self, path: str) -> Deferred[Answer]:
+        bodies = {
+            "bind": {"sid": f"ok..{ALICE}", "client_secret": SECRET, "id_access_token": TOKEN},
+            "unbind": {"medium": "email", "address": ALICE},
+        }
+        body = {**bodies[path], "id_server": SERVER}
+        return self.client.start("POST", f"{THREEPIDS}/{path}", body, token=self.alice)
+
+    def answer_to(self, path: str, hangs: bool) -> Answer:
+        started = self.request(path)
+        if hangs:
+            self.client._flush(started)
+            self.assertNoResult(started)
+            self.clock.advance(DEADLINE_S)
+        return self.client.answer(started)
+
+    def test_check(self) -> None:
+        """Neither the identity server nor our tables are changed, and a repeated request works."""
+        self.fault: Optional[Fault] = None
+        self.changes.checks.register(
+            "module", lambda *args: self.fault.call(*args) if self.fault else None
+        )
+        for path, bound_before, bound_after in (("bind", 0, 1), ("unbind", 1, 0)):
+            for what, self.fault in FAULTS.items():
+                with capturedLogs() as events:
+                    answer = self.answer_to(path, self.fault.hangs)
+                self.assertEqual(answer.status, 503, (path, what, answer))
+                named = [event["module"] for event in events if "moment" in event]
+                self.assertEqual(named, ["module"], (path, what))
+                self.assertNotIn(path, self.identity_server_steps)
+                self.assertEqual(len(self.stored_bindings), bound_before)
+                self.flushLoggedErrors(Broken, CancelledError)
+            self.fault = None
+            self.assertEqual(self.client.answer(self.request(path)).status, 200)
+            self.assertEqual(len(self.stored_bindings), bound_after)
+
+    def test_update(self) -> None:
+        """The identity server has done it: the request succeeds, and the others are told."""
+        faults = iter(FAULTS.values())
+        self.changes.updates.register("broken", lambda *args: next(faults).call(*args))
+        self.register_callbacks()
+        for what in FAULTS:
+            self.module_calls.clear()
+            with capturedLogs() as events:
+                self.bind_address()
+                self.assertEqual(self.module_calls[-1][0], "update")
+                self.clock.advance(DEADLINE_S)
+            named = [event["module"] for event in events if "moment" in event]
+            self.assertEqual(named, [] if what == "wrong type" else ["broken"], what)
+            self.flushLoggedErrors(Broken, CancelledError)
