@@ -259,7 +259,7 @@ class PostgreSQL:
                 " find ours in its place, since PostgreSQL looks first in the schema of the role's"
                 " name: write another name as regsys.database_schema"
             )
-        return None if self._has_schema(connection) else self._wants_schema(name)
+        return self._wants_schema(connection)
 
     def _is_found_by_name(self, role: str) -> bool:
         """Whether PostgreSQL looks first in our schema for this role's tables, unless a homeserver
@@ -272,22 +272,23 @@ class PostgreSQL:
             cursor.execute(_THEIRS_ALONE, (f"{self.quoted_schema}.users",))
             return bool(cursor.fetchone()[0])
 
-    def _has_schema(self, connection: Any) -> bool:
-        """Whether our schema is there, or can be made."""
+    def _wants_schema(self, connection: Any) -> Optional[str]:
+        """What an administrator must do to have our schema made; None if it is there, or if we can
+        make it."""
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT has_database_privilege(current_database(), 'CREATE')"
-                " OR EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = %s)",
+                "SELECT quote_ident(current_user), has_database_privilege(current_database(),"
+                " 'CREATE') OR EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = %s)",
                 (self.schema,),
             )
-            return bool(cursor.fetchone()[0])
-
-    def _wants_schema(self, name: str) -> str:
-        role = self.args.get("user") or "the role"
+            role, has_schema = cursor.fetchone()
+        if has_schema:
+            return None
         return (
-            f"the PostgreSQL database {name!r} has no schema {self.quoted_schema} for our tables,"
-            f" and {role} may not make it: let an administrator of the database run CREATE SCHEMA"
-            f" {self.quoted_schema} AUTHORIZATION {role}, or name another place in regsys.database"
+            f"the PostgreSQL database {connection.info.dbname!r} has no schema {self.quoted_schema}"
+            f" for our tables, and the role {role} may not make it: let an administrator of the"
+            f" database run CREATE SCHEMA {self.quoted_schema} AUTHORIZATION {role}, or name"
+            " another place in regsys.database"
         )
 
     def explain(self, error: Exception) -> str:

@@ -49,8 +49,8 @@ _COLUMN = {
     "rate_limits": "key",
     "adoption_progress": "name",
 }
-# Its rows hold nothing but a digest.
-_UNNAMED = frozenset({"first_times", "hand_backs"})
+# Their rows hold nothing but a digest, or a time.
+UNNAMED = frozenset({"first_times", "hand_backs"})
 
 
 async def insert_rows(db: Database) -> None:
@@ -75,7 +75,7 @@ async def insert_rows(db: Database) -> None:
 def delete_rows(txn: Transaction, tables: list[str]) -> None:
     """Remove its rows from these tables, until the transaction is rolled back."""
     for table in tables:
-        if table not in _UNNAMED:
+        if table not in UNNAMED:
             column = _COLUMN.get(table, "user_id")
             txn.run(f"DELETE FROM {table} WHERE {column} LIKE ?", (f"%{NEIGHBOUR}%",))
 
@@ -183,6 +183,7 @@ def _rows_with_fixed_names(txn: Transaction) -> None:
     txn.insert("milestones", name=NEIGHBOUR, user_id=str(USER), reached_ms=FAR_MS)
     txn.insert("rate_limits", key=NEIGHBOUR, empty_us=FAR_MS, refused=False)
     txn.insert("provisioning", user_id=str(USER), device_id="TABLET", job_id=NEIGHBOUR)
+    txn.insert("external_ids", auth_provider_id="ldap", external_id=NEIGHBOUR, user_id=str(USER))
     txn.insert("watches", name=NEIGHBOUR, since_ms=FAR_MS, last_ms=FAR_MS)
     txn.insert(
         "adopted_users", user_id=str(USER), mark=NEIGHBOUR, last_token=FAR_MS, adopted_ms=FAR_MS
