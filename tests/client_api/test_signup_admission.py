@@ -67,7 +67,7 @@ class LimitTests(AdmissionCase):
         """A completion that is refused for another reason costs nothing."""
         self.change(
             "INSERT INTO users VALUES ('@taken:test.example', 'taken', NULL, FALSE, FALSE, NULL,"
-            " TRUE, FALSE, FALSE, NULL, 0, NULL, NULL, FALSE)"
+            " TRUE, FALSE, FALSE, NULL, 0, NULL, NULL, FALSE, FALSE)"
         )
         hooks = self.hooks()
         hooks.spam.register("test", lambda email, name, *rest: _verdict(name))
@@ -229,7 +229,7 @@ class SilenceTests(AdmissionCase):
         for number in range(50):
             self.change(
                 "INSERT INTO users VALUES (?, ?, NULL, FALSE, FALSE, NULL, TRUE, FALSE, FALSE,"
-                " NULL, 0, NULL, NULL, FALSE)",
+                " NULL, 0, NULL, NULL, FALSE, FALSE)",
                 f"@used{number}:test.example",
                 f"used{number}",
             )

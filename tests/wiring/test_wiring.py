@@ -36,6 +36,7 @@ from regsys.outbound.http import AT_ONCE
 from regsys.storage.database import Database
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.testing import config, memory_process
+from regsys.testing.contracts.case import device
 from regsys.testing.fakes import (
     MemoryAccounts,
     MemoryAppservices,
@@ -504,7 +505,8 @@ class EmbeddedTests(UIASessionCase):
         """A session that had only begun to make its account when its process died does not count as
         finished: its client makes the account by a retry."""
         session = self.begin()
-        begun = NewAccount(key=session, user_id=UserID("alice", "test.example"), created_ms=0)
+        alice = UserID("alice", "test.example")
+        begun = NewAccount(key=session, user_id=alice, created_ms=0, device=device("first"))
         recovery = NewJob(kind=RECOVERY)
         self.wait(EmbeddedAccountStore(self.database).claim(begun, recovery))
         self.assertRegistered(self.go_on(session), "alice")
