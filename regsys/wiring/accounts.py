@@ -33,6 +33,7 @@ def names(parts: Parts, stores: AccountStores) -> Usernames:
         services=parts.services,
         auth=stores.auth,
         clock=parts.clock,
+        rules=parts.name_rules,
         exists_elsewhere=stores.exists_elsewhere,
         decided_elsewhere=parts.delegation is not None,
         number_prefix="" if parts.delegation is None else NUMBER_PREFIX,
