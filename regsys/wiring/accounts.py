@@ -78,7 +78,7 @@ def handler(
 def _admission(parts: Parts, blocking: IBlocking) -> Admission:
     rate = parts.config.limits.registration
     return Admission(
-        limiter=parts.limits.by_address("registration", rate),
+        limiter=parts.limits.registrations(parts.config.limits),
         key_of=address_key,
         spam=parts.hooks.spam,
         blocking=blocking,
