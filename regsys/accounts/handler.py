@@ -73,6 +73,7 @@ class RegistrationHandler:
         key: Optional[str] = None,
         guest_id: Union[UserID, str, None] = None,
         asked_before: bool = False,
+        by_admin: bool = False,
     ) -> Optional[UserID]:
         """Raise the first refusal of a name (contract B1), if any. Returns the guest who is to
         become a user, or None.
@@ -82,7 +83,8 @@ class RegistrationHandler:
         ``inhibit_user_in_use_error`` a taken name passes. ``key``: the registration's; a name that
         it has taken itself passes. ``guest_id``: a guest whose access token was checked earlier,
         and is not needed again. ``asked_before``: this name was checked in an earlier request of
-        the same registration.
+        the same registration. ``by_admin``: an administrator chooses the name, so that the
+        rules of ``regsys: {names}`` do not apply.
         """
         check_type("localpart", localpart, str)
         _check_secret("guest_access_token", guest_access_token)
@@ -94,6 +96,7 @@ class RegistrationHandler:
             key=key,
             guest_id=None if guest_id is None else UserID.of(guest_id),
             asked_before=asked_before,
+            by_admin=by_admin,
         )
 
     def check_user_id_not_appservice_exclusive(

@@ -76,6 +76,7 @@ class Steps:
             key=registration.key,
             takes_over=registration.takes_over,
             guest_id=registration.guest_id,
+            by_admin=registration.by_admin,
         )
 
     async def _write_under_a_name(

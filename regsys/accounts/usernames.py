@@ -9,6 +9,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from regsys.accounts.name_rules import NameRules
 from regsys.config import RegistrationConfig
 from regsys.errors import (
     AllNamesReserved,
@@ -46,7 +47,8 @@ def ascii_lower(name: str) -> str:
 
 @attr.define(eq=False, kw_only=True)
 class Usernames:
-    """The rules of names, asked in this order: grammar, reservations, length, who has it (B1).
+    """The rules of names, asked in this order: grammar, reservations, length, the operator's
+    ``rules``, who has it (B1).
     ``exists_elsewhere``: whether a homeserver beside us has an account of this user ID, or
     Unavailable; None if there is no such homeserver. ``number_prefix``: what generated names begin
     with, before their number. ``decided_elsewhere``: the account is made there before its client is
@@ -58,6 +60,7 @@ class Usernames:
     services: IAppservices
     auth: IAuth
     clock: IReactorTime
+    rules: NameRules
     exists_elsewhere: Optional[Callable[[UserID], Awaitable[bool]]] = None
     number_prefix: str = ""
     decided_elsewhere: bool = False
@@ -76,6 +79,7 @@ class Usernames:
         takes_over: bool = False,
         guest_id: Optional[UserID] = None,
         asked_before: bool = False,
+        by_admin: bool = False,
     ) -> Optional[UserID]:
         """Raise the first refusal of a name (contract B1), if any.
 
@@ -87,6 +91,7 @@ class Usernames:
         same person. ``guest_id``: a guest whose access token was checked earlier, and is not needed
         again. Whether it still is a guest is decided in the account's transaction.
         ``asked_before``: the name was free in an earlier request of the same registration.
+        ``by_admin``: an administrator chooses the name, and the operator's rules do not apply.
 
         Returns the guest who is being upgraded, or None.
         """
@@ -95,7 +100,7 @@ class Usernames:
         checked_guest = guest_id if guest_id == user_id else None
         try:
             guest = await self._check(
-                user_id, guest_access_token, assigned_user_id, silent, checked_guest
+                user_id, guest_access_token, assigned_user_id, silent, checked_guest, by_admin
             )
             # Last, because it costs the most. A guest's own account is known to be ours.
             asked_before = asked_before and self.decided_elsewhere
@@ -106,7 +111,8 @@ class Usernames:
             ):
                 await self.check_elsewhere(user_id)
             return guest
-        except (UsernameTaken, UnknownToken):
+        except (UsernameTaken, UnknownToken, UsernameReserved, InvalidUsername):
+            # The last two as well: the rules may have changed since the account was made.
             if not await self.has_made(key, user_id):
                 raise
             return None
@@ -122,6 +128,7 @@ class Usernames:
         assigned_user_id: Optional[UserID],
         silent: bool,
         guest_id: Optional[UserID],
+        by_admin: bool,
     ) -> Optional[UserID]:
         localpart = user_id.localpart
         self._check_grammar(localpart)
@@ -136,6 +143,9 @@ class Usernames:
             return await self._check_guest(user_id, guest_access_token)
         if guest_id is not None:
             return guest_id
+        # Not earlier: a guest keeps its generated name, which nobody has chosen.
+        if not by_admin:
+            self.rules.check(localpart)
         if not silent and await self.accounts.is_taken(localpart):
             raise UsernameTaken()
         if localpart.isdigit():

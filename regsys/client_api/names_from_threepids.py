@@ -10,12 +10,14 @@ import attr
 
 from regsys.accounts.usernames import Usernames
 from regsys.config import ThreepidsConfig
-from regsys.errors import UsernameReserved, UsernameTaken
+from regsys.errors import InvalidUsername, UsernameReserved, UsernameTaken
 from regsys.model import Registration, Threepid
 from regsys.model.identity import MAX_USER_ID_BYTES
 
 # If a name is taken with all of these suffixes, a generated number is as good a name.
 SUFFIXES = 1000
+# A rule or namespace that refuses so many of them is about what is before the suffix.
+REFUSED = 10
 # The length of name and server name, with room for the signs and the longest suffix.
 MAX_USER_ID = MAX_USER_ID_BYTES - len("@:999")
 
@@ -71,12 +73,17 @@ class ThreepidNames:
         """The name with the first suffix that makes it free, or that this ``key`` has taken; None
         if a number must be generated."""
         name = name[: MAX_USER_ID - len(self.names.server_name.encode())]
+        refused = 0
         for suffix in itertools.chain([""], range(1, SUFFIXES)):
             try:
                 await self.names.check(f"{name}{suffix}", key=key)
                 return f"{name}{suffix}"
-            except (UsernameTaken, UsernameReserved):
+            except UsernameTaken:
                 continue
+            except (UsernameReserved, InvalidUsername):
+                refused += 1
+                if refused == REFUSED:
+                    break
         return None
 
     def _display_name(self, registration: Registration) -> Optional[str]:

@@ -51,6 +51,7 @@ from regsys.config.listeners import (
     read_worker_listeners,
 )
 from regsys.config.modules import ModulesConfig, read_modules
+from regsys.config.names import NamesConfig, read_names
 from regsys.config.passwords import PasswordPolicy, PasswordsConfig, read_passwords
 from regsys.config.phones import PhonesConfig, read_phones
 from regsys.config.proxies import ProxiesConfig, read_proxies
@@ -81,6 +82,7 @@ __all__ = [
     "Listener",
     "MasterConfig",
     "ModulesConfig",
+    "NamesConfig",
     "PasswordPolicy",
     "PasswordsConfig",
     "PhonesConfig",
@@ -128,6 +130,7 @@ class Config:
     tls: Optional[TLSFiles]
     database: DatabaseConfig
     registration: RegistrationConfig
+    names: NamesConfig
     appservices: tuple[Appservice, ...]
     blocking: BlockingConfig
     captcha: Optional[CaptchaConfig]
@@ -234,6 +237,7 @@ def read(reader: Reader) -> Config:
         tls=read_tls(reader, listeners),
         database=database,
         registration=registration,
+        names=read_names(reader.section("regsys").section("names")),
         appservices=read_appservices(
             reader, server_name, has_auth_service, homeserver.as_token if homeserver else None
         ),

@@ -25,8 +25,9 @@ class Rate:
 class LimitsConfig:
     """The rate limits. ``availability``: a rate, or ``one_at_a_time`` (one look-up at a time for
     each address, contract B16.9), or ``off``. ``all_mails`` and ``all_texts`` limit all users
-    together (threat A3). ``shared``: whether all processes count together; None if only those do
-    that are known to be several. ``connections`` and ``connections_per_ip``: the most open
+    together (threat A3). ``registrations_per_hour`` and ``registrations_per_day`` cap those of all
+    clients; None for no cap. ``shared``: whether all processes count together; None if only those
+    do that are known to be several. ``connections`` and ``connections_per_ip``: the most open
     connections, in all and from one address; None to derive them from the process's limit of
     descriptors."""
 
@@ -35,6 +36,8 @@ class LimitsConfig:
     validation: Rate = Rate(0.003, 5)
     all_mails: Rate = Rate(10, 1000)
     all_texts: Rate = Rate(1, 100)
+    registrations_per_hour: Optional[int] = None
+    registrations_per_day: Optional[int] = None
     login_address: Rate = Rate(0.003, 5)
     login_account: Rate = Rate(0.003, 5)
     login_failed: Rate = Rate(0.17, 3)
@@ -51,12 +54,15 @@ def read_limits(reader: Reader) -> LimitsConfig:
     login = reader.section("rc_login")
     own = reader.section("regsys")
     total = own.section("rc_validation_total")
+    caps = own.section("rc_registration_total")
     return LimitsConfig(
         registration=_read_rate(reader, "rc_registration", _LIMITS.registration),
         token_validity=_read_rate(reader, "rc_registration_token_validity", _LIMITS.token_validity),
         validation=_read_rate(reader, "rc_3pid_validation", _LIMITS.validation),
         all_mails=_read_rate(total, "email", _LIMITS.all_mails),
         all_texts=_read_rate(total, "msisdn", _LIMITS.all_texts),
+        registrations_per_hour=caps.whole("per_hour", 1, 10**9),
+        registrations_per_day=caps.whole("per_day", 1, 10**9),
         login_address=_read_rate(login, "address", _LIMITS.login_address),
         login_account=_read_rate(login, "account", _LIMITS.login_account),
         login_failed=_read_rate(login, "failed_attempts", _LIMITS.login_failed),

@@ -33,6 +33,12 @@ class Metrics:
             ["guest", "auth_provider"],
             registry=self.registry,
         )
+        self._caps = Counter(
+            "regsys_registration_caps",
+            "Registrations over 80 % of a cap on all of them, and those that it has refused",
+            ["period", "state"],
+            registry=self.registry,
+        )
         self._validations = Counter(
             "regsys_validation_requests",
             "Validation sessions that were requested",
@@ -103,6 +109,10 @@ class Metrics:
         """Count a new account."""
         labels = new.is_guest, new.shadow_banned, new.auth_provider_id or ""
         self._child(self._registrations, *labels).inc()
+
+    def registration_cap(self, period: str, state: str) -> None:
+        """A registration was ``near`` the cap of this period or refused as it is ``reached``."""
+        self._child(self._caps, period, state).inc()
 
     def logged_in(self, user_id: UserID, device: NewDevice) -> None:
         """This device has been logged in to an account that existed before."""

@@ -66,7 +66,7 @@ def shared_secret_registration(
 def username_available(handler: RegistrationHandler, auth: IAuth) -> Endpoint:
     async def get(call: Call) -> Reply:
         await administrator(call, auth)
-        await handler.check_username(call.required_query("username"))
+        await handler.check_username(call.required_query("username"), by_admin=True)
         return Reply({"available": True})
 
     path = "/_synapse/admin/v1/username_available"

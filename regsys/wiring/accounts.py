@@ -33,6 +33,7 @@ def names(parts: Parts, stores: AccountStores) -> Usernames:
         services=parts.services,
         auth=stores.auth,
         clock=parts.clock,
+        rules=parts.name_rules,
         exists_elsewhere=stores.exists_elsewhere,
         decided_elsewhere=parts.delegation is not None,
         number_prefix="" if parts.delegation is None else NUMBER_PREFIX,
@@ -77,7 +78,7 @@ def handler(
 def _admission(parts: Parts, blocking: IBlocking) -> Admission:
     rate = parts.config.limits.registration
     return Admission(
-        limiter=parts.limits.by_address("registration", rate),
+        limiter=parts.limits.registrations(parts.config.limits),
         key_of=address_key,
         spam=parts.hooks.spam,
         blocking=blocking,

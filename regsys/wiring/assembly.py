@@ -85,7 +85,7 @@ def assemble(
         process=parts.process,
         in_flight=InFlight(parts.clock),
         refusals=RefusalLog(parts.clock, address_key, frozenset(made.signup.uia.stages)),
-        reloadable=parts.threepid_rules.files,
+        reloadable=(parts.name_rules, *parts.threepid_rules.files),
         endpoints={
             endpoint.name: endpoint for endpoint in endpoints(parts, stores, made, pages, active)
         },

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import attr
 
-from regsys.config import Rate
+from regsys.config import LimitsConfig, Rate
 from regsys.interfaces.internal import ILimiter, ILocalLimiter
 from regsys.limits.rate import AddressBuckets, LeakyBuckets
 from regsys.limits.shared import BucketsOf, SharedLimiter
+from regsys.limits.total import NEAR, Cap, Capped
 from regsys.model.networks import WHOLE_SITE
 from regsys.wiring.process import Process
 
@@ -21,6 +24,29 @@ class Limits:
 
     def by_key(self, name: str, rate: Rate) -> ILimiter:
         return self._shared(name, rate, self._own(rate), has_sites=False)
+
+    def registrations(self, config: LimitsConfig) -> ILimiter:
+        """That of each address, and the caps on all of them together, if there are any."""
+        own = self.by_address("registration", config.registration)
+        sizes = (
+            ("hour", 3600, config.registrations_per_hour),
+            ("day", 86400, config.registrations_per_day),
+        )
+        caps = [self._cap(period, length_s, count) for period, length_s, count in sizes if count]
+        return Capped(own, caps) if caps else own
+
+    def _cap(self, period: str, length_s: int, count: int) -> Cap:
+        name, per_second = f"registrations of a {period}", count / length_s
+        nearly = max(1, math.floor(count * NEAR))
+        return Cap(
+            option=f"regsys.rc_registration_total.per_{period}",
+            period=period,
+            count=count,
+            limiter=self.by_key(name, Rate(per_second, count)),
+            near=self.by_key(f"{name}, nearly all", Rate(per_second, nearly)),
+            report=self.process.metrics.registration_cap,
+            seconds=self.process.seconds,
+        )
 
     def by_address(self, name: str, rate: Rate) -> ILimiter:
         """For keys that end in an ``address_key``. An IPv6 site has a larger limit of its own."""

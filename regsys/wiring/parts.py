@@ -6,6 +6,7 @@ from typing import Any, Awaitable, Callable, Optional, Sequence
 
 import attr
 
+from regsys.accounts.name_rules import NameRules
 from regsys.appservices.namespaces import Appservices
 from regsys.config import Config
 from regsys.credentials.access_tokens import GuestTokens, Logins
@@ -51,6 +52,7 @@ class Parts:
     held_jobs: HeldJobs
     unbinder: Unbinder
     phone_server: Optional[IdentityServer]
+    name_rules: NameRules
     threepid_rules: EmailDomains
     validation_attempts: ValidationAttempts
 
@@ -90,6 +92,7 @@ class Parts:
             held_jobs=held_jobs,
             unbinder=_unbinder(given, process, stores),
             phone_server=_phone_server(config, clock, process),
+            name_rules=NameRules.load(config.names),
             threepid_rules=EmailDomains.load(
                 AllowedThreepids(callbacks=hooks.threepids, allowed=config.threepids.allowed),
                 config.email_domains,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterable, Mapping, Optional, Protocol, Sequence
 
 import attr
 from twisted.application import service
@@ -40,13 +40,20 @@ from regsys.modules.loader import LoadedModule
 from regsys.modules.web_resources import WebResources
 from regsys.registration_tokens import RegistrationTokens
 from regsys.storage.housekeeping import Housekeeping
-from regsys.threepids.domains import DomainFile
 from regsys.uia.reauthentication import Reauthentication
 from regsys.uia.sessions import Flow
 from regsys.wiring import arguments
 from regsys.wiring.process import Process
 
 log = Logger()
+
+
+class Reloadable(Protocol):
+    """What is read from files that may change while it runs."""
+
+    def reload(self) -> Sequence[str]:
+        """Read them again, and return what has changed, in words for the log."""
+        ...
 
 
 @attr.frozen(kw_only=True)
@@ -165,7 +172,7 @@ class Subsystem(service.Service):
     _endpoints: Mapping[str, Endpoint]
     _housekeeping: Housekeeping
     _hashes: SessionPasswords
-    _reloadable: Sequence[DomainFile] = ()
+    _reloadable: Sequence[Reloadable] = ()
     # What workers call: not among the endpoints, because ``resource`` mounts those for clients.
     for_workers: Sequence[Endpoint] = ()
     _warnings: Sequence[str] = ()

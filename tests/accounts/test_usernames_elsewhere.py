@@ -7,8 +7,9 @@ from typing import Any, Optional
 import attr
 from twisted.internet.defer import Deferred
 
+from regsys.accounts.name_rules import NameRules
 from regsys.accounts.usernames import ASKED_AT_ONCE, Usernames
-from regsys.config import RegistrationConfig
+from regsys.config import NamesConfig, RegistrationConfig
 from regsys.errors import (
     InvalidUsername,
     Unavailable,
@@ -114,6 +115,7 @@ class ElsewhereTests(UsernamesCase):
             services=MemoryAppservices({}),
             auth=self.names.auth,
             clock=self.clock,
+            rules=NameRules.load(NamesConfig()),
         )
         self.assertIsNone(self.check("alice", alone))
         self.assertEqual(self.draw(alone), user("1"))

@@ -120,15 +120,23 @@ class ServiceTests(SynchronousTestCase):
             connection.close()
 
     def test_hangup(self) -> None:
-        """SIGHUP reloads changed files of mail domains at once, with a log line that lists the
-        changes; it ends nothing."""
-        denied = self.folder / "denied"
+        """SIGHUP reloads changed files of mail domains and names at once, with a log line that
+        lists the changes; it ends nothing."""
+        denied, names = self.folder / "denied", self.folder / "names"
         denied.write_text("spam.example\n")
-        own = {"email_domains": {"deny_file": str(denied)}, "rc_availability": False}
+        names.write_text("admin\n")
+        own = {
+            "email_domains": {"deny_file": str(denied)},
+            "names": {"deny_file": str(names)},
+            "rc_availability": False,
+        }
         service = self.start(email={"notif_from": "a@test.example"}, regsys=own)
         denied.write_text("spam.example\nmail.example\n")
+        names.write_text("admin\nbot*\n")
         service.process.send_signal(signal.SIGHUP)
-        service.wait_for(f"reloaded: {denied} (1 domains more, 0 fewer)")
+        service.wait_for(
+            f"reloaded: {names} (1 rules more, 0 fewer), {denied} (1 domains more, 0 fewer)"
+        )
         body = {"email": "a@mail.example", "client_secret": "s", "send_attempt": 1}
         path = "/_matrix/client/v3/register/email/requestToken"
         self.assertEqual(service.ask("POST", path, body).json["errcode"], "M_THREEPID_DENIED")

@@ -79,6 +79,7 @@ class Names:
         takes_over: bool = False,
         guest_id: Optional[UserID] = None,
         asked_before: bool = False,
+        by_admin: bool = False,
     ) -> Optional[UserID]:
         self.script.step("names")
         self.asked.append((localpart, guest_access_token, assigned_user_id, early, key))

@@ -11,8 +11,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from regsys.accounts.name_rules import NameRules
 from regsys.accounts.usernames import Usernames
-from regsys.config import RegistrationConfig
+from regsys.config import NamesConfig, RegistrationConfig
 from regsys.errors import RegistrationError
 from regsys.interfaces import IAccountStore, IAuth
 from regsys.model import NewAccount, Requester, Secret, UserID
@@ -63,7 +64,7 @@ class UsernamesCase(SynchronousTestCase):
         self.accounts = Accounts({"taken", "42"})
         self.names = self.make()
 
-    def make(self, *reserved: str, **config: Any) -> Usernames:
+    def make(self, *reserved: str, rules: Optional[NamesConfig] = None, **config: Any) -> Usernames:
         guests = {
             "guest": Requester(user_id=user("42"), is_guest=True),
             "another guest": Requester(user_id=user("43"), is_guest=True),
@@ -76,6 +77,7 @@ class UsernamesCase(SynchronousTestCase):
             services=MemoryAppservices({name: {"bridge"} for name in reserved}),
             auth=Auth(guests),
             clock=self.clock,
+            rules=NameRules.load(rules or NamesConfig()),
         )
 
     def check(self, localpart: str, names: Optional[Usernames] = None, **more: Any) -> Any:

@@ -88,6 +88,14 @@ class SharedLimitTests(SharedCase):
         answer = self.client.register(auth={**DUMMY, "session": session})
         self.assertEqual((answer.status, self.asked), (200, ["take"]))
 
+    def test_caps(self) -> None:
+        """Caps on all registrations are counted there as well, and what is nearly all of them."""
+        self.share(regsys={"rc_registration_total": {"per_hour": 10, "per_day": 100}})
+        self.register("alice")
+        sizes = [(name, buckets[0].burst_count) for name, buckets in self.store.asked]
+        self.assertEqual(sizes[1:], [("take", count) for count in (10, 8, 100, 80)])
+        self.assertEqual(len({buckets[0].key for _, buckets in self.store.asked}), 5)
+
     def test_refused(self) -> None:
         """What the store refuses is a 429, for a client that this process knows at its first
         request."""
