@@ -27,6 +27,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if arguments.command == "serve" and arguments.demo and arguments.processes > 1:
         parser.error("serve: --demo runs in one process")
     from regsys.processes.activation import CannotListen, Inherited
+    from regsys.processes.manager import Manager
 
     try:
         # Before Twisted's endpoints are imported, which remove the variables.
@@ -40,6 +41,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
     try:
         arguments.inherited = inherited
+        arguments.manager = Manager.from_environment(os.environ)
         # Absent if it was not given, because of SUPPRESS below.
         arguments.config = getattr(arguments, "config", None)
         files = arguments.config or [_demo_config(arguments)]

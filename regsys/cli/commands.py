@@ -46,8 +46,9 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
     checks.before_start(config)
     place = f"regsys: accounts are kept in {_place(config)}\n{used_by(config)}"
     text = place if arguments.config else f"{introduction(config)}\n{place}"
+    started_by = arguments.inherited, arguments.manager
     if arguments.processes > 1:
-        return processes.serve(config, arguments.processes, text, arguments.inherited)
+        return processes.serve(config, arguments.processes, text, *started_by)
     from twisted.internet import reactor
 
     logs.begin(config.log_config, config.server_name)
@@ -56,7 +57,7 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
         subsystem = server.subsystem(config, reactor, arguments.flow)
         return serve_process(config, subsystem, reactor, text)
     subsystem = wiring.of_process(config, reactor)
-    return serve_process(config, subsystem, reactor, text, arguments.inherited)
+    return serve_process(config, subsystem, reactor, text, *started_by)
 
 
 def check_config(config: Config, arguments: argparse.Namespace) -> int:
