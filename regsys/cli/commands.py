@@ -15,6 +15,7 @@ from regsys import logs, wiring
 from regsys.accounts.usernames import ascii_lower
 from regsys.cli import adoption, checks, connect, processes, tokens
 from regsys.cli import jobs as waiting_jobs
+from regsys.cli import privacy as personal
 from regsys.config import Config
 from regsys.errors import HomeserverUnavailable, RegistrationError
 from regsys.model import Registration, Secret
@@ -146,6 +147,12 @@ def approve_user(config: Config, arguments: argparse.Namespace) -> int:
 def token(config: Config, arguments: argparse.Namespace) -> int:
     work = tokens.ACTIONS[arguments.action]
     return _with_subsystem(config, lambda subsystem: work(subsystem.registration_tokens, arguments))
+
+
+def privacy(config: Config, arguments: argparse.Namespace) -> int:
+    return _with_subsystem(
+        config, lambda subsystem: personal.run(subsystem, config.server_name, arguments)
+    )
 
 
 def jobs(config: Config, arguments: argparse.Namespace) -> int:
