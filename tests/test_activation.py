@@ -121,6 +121,10 @@ class UnitTests(SynchronousTestCase):
         self.assertEqual(dict(it["Socket"]), {"ListenStream": "127.0.0.1:8009"})
         self.assertEqual(it["Install"]["WantedBy"], "sockets.target")
 
+    def test_notifies(self) -> None:
+        """systemd waits until the service says that it serves."""
+        self.assertEqual(self.parsed("regsys.service")["Service"]["Type"], "notify")
+
     def test_verified(self) -> None:
         """systemd finds nothing to say about them."""
         program = shutil.which("systemd-analyze")
@@ -137,5 +141,16 @@ class UnitTests(SynchronousTestCase):
             text=True,
             timeout=PATIENCE_S,
         )
+        self.assertHardened(program, folder / "regsys.service")
         mentioned = [line for line in done.stderr.splitlines() if "regsys" in line]
         self.assertEqual((done.returncode, mentioned), (0, []), done.stderr)
+
+    def assertHardened(self, program: str, unit: Path) -> None:
+        """By systemd's own marks, from 0 (sealed) to 100 (open), as a service without any
+        protection nearly is."""
+        version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+        if int(version.split()[1]) < 250:
+            return  # it rates only what is running
+        rated = [program, "security", "--offline=true", "--threshold=25", "--no-pager", str(unit)]
+        done = subprocess.run(rated, capture_output=True, text=True, timeout=PATIENCE_S)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)

@@ -27,6 +27,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if arguments.command == "serve" and arguments.demo and arguments.processes > 1:
         parser.error("serve: --demo runs in one process")
     from regsys.processes.activation import CannotListen, Inherited
+    from regsys.processes.manager import Manager
 
     try:
         # Before Twisted's endpoints are imported, which remove the variables.
@@ -40,6 +41,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
     try:
         arguments.inherited = inherited
+        arguments.manager = Manager.from_environment(os.environ)
         # Absent if it was not given, because of SUPPRESS below.
         arguments.config = getattr(arguments, "config", None)
         files = arguments.config or [_demo_config(arguments)]
@@ -113,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     _jobs_parser(
         command("jobs", "Show or retry what is still to be done after registrations."), common
     )
+    _privacy_parser(command("privacy", "Show or erase what is kept about one account."), common)
     return parser
 
 
@@ -268,6 +271,17 @@ def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParse
     revoke = action("revoke", "Let no further accounts be registered with a token.")
     revoke.add_argument("token")
     revoke.add_argument("--undo", action="store_true", help="let the token be used again")
+
+
+def _privacy_parser(privacy: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    actions = privacy.add_subparsers(dest="action", required=True, metavar="ACTION")
+    text = "Print what is kept about an account, as JSON, without hashes and secrets."
+    export = actions.add_parser("export", help=text, description=text, parents=[common])
+    text = "Deactivate an account, and delete all that does not have to stay."
+    erase = actions.add_parser("erase", help=text, description=text, parents=[common])
+    for parser in (export, erase):
+        parser.add_argument("user", help="the user ID, or the part before the colon")
+    erase.add_argument("--yes", action="store_true", help="do it: there is no way back")
 
 
 def report(config: Config) -> Config:

@@ -15,6 +15,7 @@ from regsys import logs, wiring
 from regsys.accounts.usernames import ascii_lower
 from regsys.cli import adoption, checks, connect, processes, tokens
 from regsys.cli import jobs as waiting_jobs
+from regsys.cli import privacy as personal
 from regsys.config import Config
 from regsys.errors import HomeserverUnavailable, RegistrationError
 from regsys.model import Registration, Secret
@@ -46,8 +47,9 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
     checks.before_start(config)
     place = f"regsys: accounts are kept in {_place(config)}\n{used_by(config)}"
     text = place if arguments.config else f"{introduction(config)}\n{place}"
+    started_by = arguments.inherited, arguments.manager
     if arguments.processes > 1:
-        return processes.serve(config, arguments.processes, text, arguments.inherited)
+        return processes.serve(config, arguments.processes, text, *started_by)
     from twisted.internet import reactor
 
     logs.begin(config.log_config, config.server_name)
@@ -56,7 +58,7 @@ def serve(config: Config, arguments: argparse.Namespace) -> int:
         subsystem = server.subsystem(config, reactor, arguments.flow)
         return serve_process(config, subsystem, reactor, text)
     subsystem = wiring.of_process(config, reactor)
-    return serve_process(config, subsystem, reactor, text, arguments.inherited)
+    return serve_process(config, subsystem, reactor, text, *started_by)
 
 
 def check_config(config: Config, arguments: argparse.Namespace) -> int:
@@ -145,6 +147,12 @@ def approve_user(config: Config, arguments: argparse.Namespace) -> int:
 def token(config: Config, arguments: argparse.Namespace) -> int:
     work = tokens.ACTIONS[arguments.action]
     return _with_subsystem(config, lambda subsystem: work(subsystem.registration_tokens, arguments))
+
+
+def privacy(config: Config, arguments: argparse.Namespace) -> int:
+    return _with_subsystem(
+        config, lambda subsystem: personal.run(subsystem, config.server_name, arguments)
+    )
 
 
 def jobs(config: Config, arguments: argparse.Namespace) -> int:

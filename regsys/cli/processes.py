@@ -23,6 +23,7 @@ from regsys.config import Config, ConfigError
 from regsys.processes import listening, pid_file
 from regsys.processes.activation import Inherited
 from regsys.processes.listening import Bound, Shares
+from regsys.processes.manager import NOBODY, Manager
 from regsys.processes.prefork import Place, Prefork
 from regsys.processes.service import Service
 from regsys.wiring.process import CannotStart
@@ -32,7 +33,11 @@ log = Logger()
 
 
 def serve(
-    config: Config, count: int, introduction: str, inherited: Optional[Inherited] = None
+    config: Config,
+    count: int,
+    introduction: str,
+    inherited: Optional[Inherited] = None,
+    manager: Manager = NOBODY,
 ) -> int:
     """Serve in ``count`` processes until a signal; returns the exit status. What is said once they
     all serve is the same as that of one process."""
@@ -49,6 +54,7 @@ def serve(
         ready=lambda: _ready(shared, introduction),
         closing=shared.close,
         log=Logger(namespace="regsys.processes.prefork", observer=logs.Lines(sys.stderr)),
+        manager=manager,
     )
     # What is here already is never looked at again, so that its pages stay shared.
     gc.collect()

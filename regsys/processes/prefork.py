@@ -20,6 +20,8 @@ from typing import Callable, Optional
 import attr
 from twisted.logger import Logger
 
+from regsys.processes.manager import NOBODY, Manager
+
 # A process that ends sooner than this after its start counts as failing. The next one waits, twice
 # as long each time, and after so many in a row the service ends.
 FAILING_S = 10.0
@@ -68,7 +70,7 @@ class Prefork:
     """``count`` processes that each run ``child``, which returns their exit status.
 
     ``ready`` is called once all serve, ``closing`` when they are told to end. ``log`` must need no
-    thread and no reactor.
+    thread and no reactor. ``manager`` is told of both, and of a SIGHUP, by the parent alone.
 
     SIGTERM and SIGINT end the processes orderly, a second one kills them. SIGHUP is passed on. A
     child gets SIGTERM as its default, and should end orderly by it; SIGINT and SIGHUP are ignored.
@@ -79,6 +81,7 @@ class Prefork:
     ready: Callable[[], None]
     closing: Callable[[], None]
     log: Logger
+    manager: Manager = NOBODY
     _children: dict[int, _Child] = attr.field(init=False, factory=dict)
     # By number: when the next one starts, how often in a row it has failed, how the last one ended.
     _due_s: dict[int, float] = attr.field(init=False, factory=dict)
@@ -143,9 +146,15 @@ class Prefork:
                 self._end(0)
             elif number in _ENDING:
                 self._kill("a second signal")
+            elif number == signal.SIGHUP and self._has_been_ready and self._until_s is None:
+                with self.manager.reloading():
+                    self._hang_up()
             elif number == signal.SIGHUP:
-                for child in self._children.values():
-                    os.kill(child.pid, signal.SIGHUP)
+                self._hang_up()
+
+    def _hang_up(self) -> None:
+        for child in self._children.values():
+            os.kill(child.pid, signal.SIGHUP)
 
     def _hear(self, child: _Child) -> None:
         try:
@@ -156,6 +165,7 @@ class Prefork:
         if serving == self.count and not self._has_been_ready and self._until_s is None:
             self._has_been_ready = True
             self.ready()
+            self.manager.ready()
 
     # --- Starting --------------------------------------------------------------------------
 
@@ -266,6 +276,7 @@ class Prefork:
         self._status = status
         self._until_s = time.monotonic() + END_S
         self.log.info("ending {count} processes", count=len(self._children))
+        self.manager.stopping()
         self.closing()
         # Not by a signal: systemd sends one to all processes of a service, and a second one could
         # be taken for impatience.

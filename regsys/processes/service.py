@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 import threading
+from contextlib import nullcontext
 from typing import Any, Callable, Optional, Sequence
 
 from twisted.application import service
@@ -30,6 +31,7 @@ from regsys.http.connections import (
 from regsys.processes import listening, pid_file
 from regsys.processes.activation import Inherited
 from regsys.processes.listening import Bound, Port
+from regsys.processes.manager import NOBODY, Manager
 from regsys.web.operations import exposition
 from regsys.wiring.subsystem import Subsystem
 
@@ -61,7 +63,7 @@ class Service(service.Service):
     ended. ``bound``: the sockets of the listeners, if another process has bound them, and removes
     their files; if None, this one does, but for those that it has ``inherited``. ``goes_first``:
     of several processes that share them, whether this one, which has so many connections, should
-    take the next.
+    take the next. ``manager`` is told when it serves, reads its files again, and begins to end.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Service(service.Service):
         bound: Optional[Sequence[Bound]] = None,
         goes_first: Callable[[int], bool] = lambda connections: True,
         inherited: Optional[Inherited] = None,
+        manager: Manager = NOBODY,
     ) -> None:
         self._config = config
         self._ready = ready
@@ -84,6 +87,7 @@ class Service(service.Service):
         self._reactor = reactor
         self._connections = Connections.within(MOST_CONNECTIONS, reactor.seconds)
         self._bound, self._goes_first, self._inherited = bound, goes_first, inherited
+        self._manager = manager
         # The sockets that this process has bound itself.
         self._own: Sequence[Bound] = ()
         self._addresses: Sequence[str] = ()
@@ -164,6 +168,7 @@ class Service(service.Service):
         if self._config.pid_file is not None:
             pid_file.write(self._config.pid_file)
         self._ready(self)
+        self._manager.ready()
 
     def _remove_pid_file(self, result: object) -> None:
         if self._config.pid_file is not None:
@@ -179,12 +184,18 @@ class Service(service.Service):
         """From now on the process has LAST_S, whatever it does then."""
         if not self._stopping:
             self._stopping = True
+            self._manager.stopping()
             last = threading.Timer(LAST_S, os._exit, (1,))
             last.daemon = True
             last.start()
 
     def _on_hangup(self, number: int, frame: object) -> None:
-        self._reactor.callFromThread(self._subsystem.reload)
+        self._reactor.callFromThread(self._reload)
+
+    def _reload(self) -> None:
+        # One that has begun to end must not say that it is ready.
+        with nullcontext() if self._stopping else self._manager.reloading():
+            self._subsystem.reload()
 
     def _hurry(self) -> None:
         self._hurried = True
@@ -278,6 +289,7 @@ def serve(
     reactor: Any,
     introduction: str,
     inherited: Optional[Inherited] = None,
+    manager: Manager = NOBODY,
 ) -> int:
     """Serve. Once ready, print the introduction to standard error, and one line that says so to
     standard output."""
@@ -286,7 +298,7 @@ def serve(
         print(introduction, file=sys.stderr, flush=True)
         print(f"regsys is ready: {' '.join(service.addresses())}", flush=True)
 
-    serving = Service(config, subsystem, reactor, ready, inherited=inherited)
+    serving = Service(config, subsystem, reactor, ready, inherited=inherited, manager=manager)
     status = serving.run()
     if not serving.ended:
         # Flush buffered log lines. The interpreter's own exit would do so, but it would also wait

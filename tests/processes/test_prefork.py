@@ -12,6 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.manager import NotifySocket
 from tests.support.patience import PATIENCE_S, until
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +21,7 @@ PROGRAM = """
 import os, select, signal, sys, time
 from twisted.logger import Logger, formatEvent
 from regsys.processes import prefork
+from regsys.processes.manager import Manager
 
 prefork.FIRST_WAIT_S, prefork.END_S, prefork.FAILING_S = {first_wait_s}, {end_s}, {failing_s}
 
@@ -37,6 +39,7 @@ sys.exit(prefork.Prefork(
     count={count}, child=child,
     ready=lambda: say("all serve"), closing=lambda: say("closing"),
     log=Logger(observer=lambda event: say("log:", formatEvent(event))),
+    manager=Manager({manager!r}),
 ).run())
 """
 SERVES = """
@@ -102,6 +105,7 @@ class PreforkTests(SynchronousTestCase):
         first_wait_s: float = 0.01,
         end_s: float = PATIENCE_S,
         failing_s: float = 0.0,
+        manager: str = "",
     ) -> Parent:
         indented = textwrap.indent(child, "    ")
         return Parent(
@@ -112,6 +116,7 @@ class PreforkTests(SynchronousTestCase):
                 first_wait_s=first_wait_s,
                 end_s=end_s,
                 failing_s=failing_s,
+                manager=manager,
             ),
         )
 
@@ -135,6 +140,23 @@ class PreforkTests(SynchronousTestCase):
         self.assertEqual(parent.ended(), 0, parent.output)
         self.assertEqual(parent.output.count("has ended"), 2, parent.output)
         self.assertLess(parent.output.index("closing"), parent.output.index("has ended"))
+
+    def test_manager(self) -> None:
+        """A service manager hears from the parent: once all serve, when SIGHUP is passed on, and
+        when they are told to end; not when a process is replaced."""
+        place = NotifySocket(self)
+        parent = self.start(manager=place.address)
+        self.assertEqual(place.wait_for(1), ["READY=1"])
+        self.assertEqual(parent.output.count("serves"), 2, parent.output)
+        os.kill(parent.pid(2), signal.SIGKILL)
+        parent.wait_for("serves", 3)
+        parent.process.send_signal(signal.SIGHUP)
+        begun, ended = place.wait_for(3)[1:]
+        self.assertTrue(begun.startswith("RELOADING=1\nMONOTONIC_USEC="), begun)
+        self.assertEqual(ended, "READY=1")
+        parent.process.terminate()
+        self.assertEqual(parent.ended(), 0, parent.output)
+        self.assertEqual(place.heard[3:], ["STOPPING=1"])
 
     def test_replaced(self) -> None:
         """A process that dies is replaced under its number, and the next one is told how it
