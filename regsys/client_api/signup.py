@@ -27,7 +27,7 @@ from regsys.errors import (
     StageFailed,
     Unrecognized,
 )
-from regsys.interfaces import IStage
+from regsys.interfaces import IStage, IUserLookup
 from regsys.model import (
     Challenge,
     Client,
@@ -83,7 +83,8 @@ class _Turn:
 @attr.frozen(kw_only=True)
 class Signup:
     """``flows``: those on offer, each a tuple of stages (B8.6). ``policies`` maps the name of each
-    policy to the version that must be accepted."""
+    policy to the version that must be accepted. Without ``users`` a repeated answer does not say
+    that the account waits for approval."""
 
     handler: RegistrationHandler
     uia: UserInteractiveAuth
@@ -94,6 +95,7 @@ class Signup:
     registration: RegistrationConfig
     passwords: PasswordsConfig
     policies: Mapping[str, str] = attr.field(factory=dict)
+    users: Optional[IUserLookup] = None
 
     def stages_in_flows(self) -> Sequence[IStage]:
         """The stages that are part of some flow."""
@@ -171,7 +173,7 @@ class Signup:
             guest = await self._check(turn, finished.user_id if finished else None)
         if finished is not None:
             device = turn.wanted.device(session.params)
-            return self._registered(await self.handler.repeat(finished), device)
+            return await self._registered(await self.handler.repeat(finished), device)
         if guest is not None:
             # Store which guest has sent its token, not the token (B2.4).
             session = attr.evolve(session, guest_id=guest)
@@ -275,14 +277,24 @@ class Signup:
         if asked not in (None, created.user_id.localpart) and not self.names.asks_modules:
             # Another request of this session has asked for another name.
             await self.handler.check_username(asked, assigned_user_id=created.user_id)
-        return self._registered(created, registration.device)
+        return await self._registered(created, registration.device)
 
-    def _registered(self, created: Created, device: Optional[DeviceRequest]) -> Registered:
+    async def _registered(self, created: Created, device: Optional[DeviceRequest]) -> Registered:
         """The answer. ``device``: the one that the client has asked for; None for no login."""
+        if self.registration.requires_approval:
+            raise AwaitingApproval()
         # A module may have decided that this one account waits: then it has no login.
-        if self.registration.requires_approval or (device is not None and created.login is None):
+        if device is not None and created.login is None and await self._waits(created):
             raise AwaitingApproval()
         return Registered(created=created)
+
+    async def _waits(self, created: Created) -> bool:
+        """Whether this account, which has no login, waits for approval. The request that has made
+        it may have asked for none."""
+        if not created.replayed:
+            return True
+        user = None if self.users is None else await self.users.find(created.user_id.localpart)
+        return user is not None and not user.approved
 
     async def _save(self, turn: _Turn, session: UIASession, progress: Progress) -> None:
         # A new password removes the earlier one's hash: else another process could complete the

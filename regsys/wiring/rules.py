@@ -46,7 +46,7 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
     handler = accounts.handler(base, names, writer, post_consent, blocking)
     token_limit = parts.limits.by_address("token validity", parts.config.limits.token_validity)
     newcomers = threepids.newcomers(parts, stores)
-    signup = uia.signup(parts, handler, names, newcomers, token_limit)
+    signup = uia.signup(parts, handler, names, newcomers, token_limit, stores.users)
     sessions = validations.validations(parts, stores, newcomers, signup)
     passwords = accounts.password_check(parts, stores)
     return Rules(

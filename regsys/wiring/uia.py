@@ -15,7 +15,7 @@ from regsys.client_api.session_passwords import SessionPasswords
 from regsys.client_api.signup import Signup
 from regsys.config import CaptchaConfig
 from regsys.consent import TermsStage, policies_json
-from regsys.interfaces import IStage
+from regsys.interfaces import IStage, IUserLookup
 from regsys.interfaces.internal import ILimiter
 from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.login_types import PASSWORD
@@ -40,6 +40,7 @@ def signup(
     names: Usernames,
     newcomers: NewcomersThreepids,
     token_limit: ILimiter,
+    users: Optional[IUserLookup],
 ) -> Signup:
     """What POST /register asks."""
     stages = {stage.type: stage for stage in (*_ours(parts, token_limit), *parts.hooks.stages)}
@@ -58,6 +59,7 @@ def signup(
         registration=parts.config.registration,
         passwords=parts.config.passwords,
         policies=terms.versions if isinstance(terms, TermsStage) else {},
+        users=users,
     )
 
 

@@ -237,6 +237,6 @@ def _five_hundred(txn: Any) -> None:
     for number in range(1, 501):
         txn.run(
             "INSERT INTO users VALUES (?, ?, NULL, FALSE, FALSE, NULL, TRUE, FALSE, FALSE,"
-            " NULL, 0, NULL, NULL, FALSE)",
+            " NULL, 0, NULL, NULL, FALSE, FALSE)",
             (f"@{number}:test.example", str(number)),
         )
