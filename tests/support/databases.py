@@ -37,7 +37,8 @@ def sqlite_file(case: Any) -> str:
     if not os.access(MEMORY, os.W_OK):
         return str(case.mktemp())
     folder = tempfile.mkdtemp(prefix="regsys-", dir=MEMORY)
-    case.addCleanup(shutil.rmtree, folder)
+    # A thread that closes its connection just now removes files, too.
+    case.addCleanup(shutil.rmtree, folder, ignore_errors=True)
     return f"{folder}/homeserver.db"
 
 
@@ -103,7 +104,7 @@ def empty_postgres(case: unittest.TestCase) -> postgres.Args:
     """Arguments to connect to a PostgreSQL database with our schema, and no row in its tables.
 
     Creating one costs ten times what most tests do in it: so one test after the other uses it. It
-    is for tests that do not change the schema.
+    is for tests that do not change our schema; that of the modules is dropped.
     """
     if not _free:
         _free.append(_create_database(case))
@@ -143,5 +144,6 @@ _EMPTY = "; ".join(
         " WHERE datname = current_database() AND pid <> pg_backend_pid()",
         *(f"DELETE FROM {table}" for table in [*reversed(ALL), "secrets"]),
         "ALTER SEQUENCE user_number RESTART",
+        "DROP SCHEMA IF EXISTS regsys_modules CASCADE",
     ]
 )
