@@ -32,6 +32,15 @@ from regsys.wiring.subsystem import Subsystem
 from tests.support.case import SystemCase
 from tests.support.followers import Ledger
 
+# What no regsys runs that is no homeserver's auth service.
+DELEGATED = {
+    "provision_account",
+    "provision_device",
+    "provision_earlier_account",
+    "find_earlier_accounts",
+    "end_logins",
+    "send_emails",
+}
 # What the tests' server has no mail server, gateway, homeserver or directory for, and what it
 # never writes.
 ELSEWHERE = {
@@ -41,13 +50,8 @@ ELSEWHERE = {
     "auto_join",
     "validation_mail",
     "validation_sms",
-    "provision_account",
-    "provision_device",
-    "end_logins",
-    "send_emails",
+    *DELEGATED,
 }
-# What no regsys runs that a homeserver embeds.
-DELEGATED = {"provision_account", "provision_device", "end_logins", "send_emails"}
 
 
 @implementer(ISmsSender)
