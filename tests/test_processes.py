@@ -22,6 +22,7 @@ from tests.support import postgres
 from tests.support.patience import PATIENCE_S, until
 from tests.support.ports import free_port
 from tests.support.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
+from tests.support.short_folder import short_folder
 
 VERSIONS = "/_matrix/client/versions"
 REGISTER = "/_matrix/client/v3/register"
@@ -31,8 +32,7 @@ COUNT = 2
 
 class ProcessesTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.folder = Path(self.mktemp()).resolve()
-        self.folder.mkdir()
+        self.folder = short_folder(self)
 
     def start(self, **options: Any) -> ServiceProcess:
         config = write_config(self.folder, psycopg2(postgres.dsn(self)), **options)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping
 
 import yaml
@@ -19,6 +16,7 @@ from tests.support.going_round import GoingRound
 from tests.support.patience import until
 from tests.support.ports import free_port
 from tests.support.service_process import Answer, ServiceProcess, psycopg2, write_config
+from tests.support.short_folder import short_folder
 
 if TYPE_CHECKING:
     _SynchronousTestCase = SynchronousTestCase
@@ -41,9 +39,7 @@ class MasterAndWorkers(_SynchronousTestCase):
         return {}
 
     def setUp(self) -> None:
-        # A Unix socket's path must be short.
-        self.folder = Path(tempfile.mkdtemp(prefix="regsys-"))
-        self.addCleanup(shutil.rmtree, self.folder)
+        self.folder = short_folder(self)
         self.args = postgres.dsn(self)
         self.socket, self.port = self.folder / "main.sock", free_port()
         clients = {**ON_LOOPBACK, "port": 0, "resources": [{"names": ["client"]}]}

@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.patience import PATIENCE_S
 from tests.support.policies import user_consent, write_pages
 from tests.support.service_process import ROOT, ServiceProcess, sqlite, write_config
+from tests.support.short_folder import short_folder
 
 VERSIONS = "/_matrix/client/versions"
 
@@ -47,8 +48,7 @@ def make_certificate(folder: Path) -> None:
 
 class ServiceTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.folder = Path(self.mktemp()).resolve()
-        self.folder.mkdir()
+        self.folder = short_folder(self)
 
     def start(self, **options: Any) -> ServiceProcess:
         return ServiceProcess(self, write_config(self.folder, sqlite(self.folder), **options))
