@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
 import nio
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.config import load
 from regsys.wiring.process import connect
 from tests import npm
 from tests.doubles.captcha import GOOD, SECRET, CaptchaProcess
 from tests.support import asynchronous, postgres
+from tests.support.missing import not_tried
 from tests.support.patience import PATIENCE_S
 from tests.support.service_process import (
     SERVER_NAME,
@@ -238,7 +239,7 @@ class Clients:
             node = npm.node()
             npm.packages()
         except npm.Missing as missing:
-            raise SkipTest(f"matrix-js-sdk was not tried: {missing}") from None
+            not_tried(self, f"matrix-js-sdk was not tried: {missing}")
         with subprocess.Popen(
             [str(node), str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as script:

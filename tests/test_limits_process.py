@@ -76,6 +76,22 @@ class LimitProcesses(SynchronousTestCase):
             self.assertIn("rate limits are counted in Redis", output)
             self.assertEqual((output.count(AWAY), output.count(BACK)), (1, 1), output)
 
+    def test_total(self) -> None:
+        """A cap on all registrations is one cap for all processes that count together, whether in
+        PostgreSQL or in Redis, and each says that it was reached."""
+        server = redis.own(self)
+        together = {"enabled": True, "host": "127.0.0.1", "port": server.port}
+        own = {"rc_availability": False, "rc_registration_total": {"per_hour": 5}}
+        counted = (
+            (psycopg2(postgres.dsn(self)), {"regsys": {**own, "shared_limits": True}}),
+            ({}, {"regsys": own, "redis": together}),
+        )
+        for section, options in counted:
+            services = [self.serve(section, rc_registration=PLENTY, **options) for _ in range(2)]
+            self.assertEqual(self.hammer(*services), 5)
+            for service in services:
+                self.assertIn("all are used: more are REFUSED", service.stop())
+
     def test_startedWithout(self) -> None:
         """A process starts without the Redis that its file names, and registers."""
         path = str(Path(self.mktemp()).resolve())

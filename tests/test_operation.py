@@ -12,16 +12,20 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support import postgres
+from tests.support.missing import not_tried
 from tests.support.patience import PATIENCE_S, until
 from tests.support.ports import is_open
 from tests.support.proxies import ProxyExamples
-from tests.support.service_process import ROOT, ServiceProcess, sqlite, write_config
+from tests.support.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
 
 PAGE = (ROOT / "docs/operation.md").read_text("utf-8")
 CONTAINER = (ROOT / "Containerfile").read_text("utf-8")
 DUMMY = {"type": "m.login.dummy"}
+# The options of PostgreSQL's programs, and what psycopg2 calls them.
+CONNECTION = {"host": "host", "port": "port", "username": "user"}
 
 
 def examples(language: str) -> Sequence[str]:
@@ -92,11 +96,11 @@ class RunningTests(SynchronousTestCase):
         self.assertIn("USER 990", CONTAINER)
 
 
-class BackupTests(SynchronousTestCase):
+class SQLiteBackupTests(SynchronousTestCase):
     def setUp(self) -> None:
         if shutil.which("sqlite3") is None:
-            raise SkipTest(
-                "sqlite3 was not found, so the backup of docs/operation.md was not tried"
+            not_tried(
+                self, "sqlite3 was not found, so the backup of docs/operation.md was not tried"
             )
         self.folder = Path(self.mktemp()).absolute()
         for name in ("data", "backups"):
@@ -132,4 +136,42 @@ class BackupTests(SynchronousTestCase):
         tables = subprocess.check_output(["sqlite3", str(modules), ".tables"], text=True)
         self.assertEqual(tables.split(), ["theirs"])
         again = ServiceProcess(self, config)
+        self.assertEqual((register(again, "alice"), register(again, "bob")), (400, 200))
+
+
+class PostgreSQLBackupTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).resolve()
+        self.folder.mkdir()
+
+    def run_command(self, name: str, database: postgres.Args) -> None:
+        """The page's command of this name, with the server's address and this database."""
+        program = shutil.which(name)
+        if program is None:
+            not_tried(self, f"{name} was not found, so docs/operation.md was not tried.")
+        (line,) = re.findall(rf"^    {name} (.*)$", PAGE, re.MULTILINE)
+        words = [word.replace("matrix", database["dbname"]) for word in shlex.split(line)]
+        where = [f"--{key}={database[name]}" for key, name in CONNECTION.items()]
+        done = subprocess.run(
+            [program, *where, *words],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def serve(self, database: postgres.Args) -> ServiceProcess:
+        return ServiceProcess(self, write_config(self.folder, psycopg2(database)))
+
+    def test_thereAndBack(self) -> None:
+        """So it is with PostgreSQL, into a database that has none of our tables."""
+        before, after = postgres.dsn(self), postgres.dsn(self)
+        service = self.serve(before)
+        self.assertEqual(register(service, "alice"), 200)
+        self.run_command("pg_dump", before)
+        self.assertEqual(register(service, "bob"), 200)
+        service.kill()
+        self.run_command("pg_restore", after)
+        again = self.serve(after)
         self.assertEqual((register(again, "alice"), register(again, "bob")), (400, 200))

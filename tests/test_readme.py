@@ -10,8 +10,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.missing import not_tried
 from tests.support.patience import PATIENCE_S
 from tests.support.ports import free_port
 from tests.support.service_process import ROOT, ServiceProcess, psycopg2, sqlite, write_config
@@ -29,7 +30,7 @@ def transcripts() -> list[list[tuple[str, str]]]:
 class CurlTests(SynchronousTestCase):
     def setUp(self) -> None:
         if shutil.which("curl") is None:
-            raise SkipTest("curl is not on this machine.")
+            not_tried(self, "curl is not on this machine.")
 
 
 class TranscriptTests(CurlTests):

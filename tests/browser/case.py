@@ -17,9 +17,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Mapping
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.npm import Missing, packages
+from tests.support.missing import not_tried
 from tests.support.patience import PATIENCE_S
 from tests.support.reporter import report_on_failure
 from tests.support.service_process import ServiceProcess, sqlite, write_config
@@ -86,9 +87,7 @@ class BrowserCase(SynchronousTestCase):
         try:
             self.browser, self.axe = browser(), axe()
         except Missing as missing:
-            if os.environ.get("CI") == "true":
-                self.fail(str(missing))
-            raise SkipTest(str(missing)) from None
+            not_tried(self, str(missing))
         self.folder = Path(self.mktemp()).resolve()
         self.folder.mkdir()
         self.service = self.serve(**self.options)

@@ -25,8 +25,8 @@ from typing import Any, Iterator, Mapping, Optional
 
 import attr
 import yaml
-from twisted.trial.unittest import SkipTest
 
+from tests.support.missing import not_tried
 from tests.support.patience import PATIENCE_S
 from tests.support.ports import free_port
 from tests.support.reporter import report_on_failure
@@ -99,9 +99,7 @@ def needed_by(case: unittest.TestCase) -> Iterator[None]:
     try:
         yield
     except NotFound:
-        if os.environ.get("CI") == "true":
-            case.fail(NOT_FOUND)
-        raise SkipTest(NOT_FOUND) from None
+        not_tried(case, NOT_FOUND)
 
 
 def need_redis(case: unittest.TestCase) -> None:
@@ -114,9 +112,7 @@ def need_redis(case: unittest.TestCase) -> None:
             "Synapse's workers were not tested: the environment that REGSYS_SYNAPSE names lacks"
             " hiredis and txredisapi, which pip installs with matrix-synapse[redis]."
         )
-        if os.environ.get("CI") == "true":
-            case.fail(reason)
-        raise SkipTest(reason)
+        not_tried(case, reason)
 
 
 @attr.define(eq=False)
