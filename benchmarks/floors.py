@@ -12,7 +12,8 @@ import bcrypt
 from twisted.internet.defer import Deferred
 
 from regsys.model import Login, LoginTerms, NewAccount, NewDevice, Secret, UserID
-from regsys.storage.dialects import PostgreSQL, SQLite
+from regsys.storage.postgresql import PostgreSQL
+from regsys.storage.sqlite import SQLite
 from regsys.storage.users import UserStore
 from regsys.testing.database import inline_database
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.storage.dialects import PostgreSQL
+from regsys.storage.postgresql import PostgreSQL
 from tests.support import postgres
 from tests.support.databases import empty_postgres
 

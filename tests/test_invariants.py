@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.storage.dialects import SQLite
+from regsys.storage.sqlite import SQLite
 from regsys.storage.users import UserStore
 from regsys.testing import standalone
 from regsys.testing.contracts.case import account

@@ -27,9 +27,9 @@ from regsys.errors import InvalidRegistrationToken
 from regsys.model import NewAccount
 from regsys.model.jobs import NewJob
 from regsys.model.registration_tokens import RESERVED_MS
-from regsys.storage.dialects import SQLite
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
 from regsys.storage.registration_tokens import RegistrationTokenStore
+from regsys.storage.sqlite import SQLite
 from regsys.storage.users import UserStore
 from regsys.testing.contracts.case import NOW_MS, account
 from regsys.testing.database import inline_database

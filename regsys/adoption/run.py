@@ -16,7 +16,9 @@ from regsys.adoption.synapse import BATCH, Batch, Synapse
 from regsys.adoption.target import BatchWriter, after_user, finish
 from regsys.model import UserID
 from regsys.storage.database import Transaction
-from regsys.storage.dialects import Dialect, PostgreSQL, Trouble
+from regsys.storage.dialects import Dialect
+from regsys.storage.postgresql import PostgreSQL
+from regsys.storage.trouble import Trouble
 
 T = TypeVar("T")
 

@@ -30,8 +30,9 @@ from regsys.config import Config
 from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.storage import migrations
 from regsys.storage.database import Transaction
-from regsys.storage.dialects import Dialect, SQLite
+from regsys.storage.dialects import Dialect
 from regsys.storage.server_state import forget_hand_backs, handed_back_ms, note_hand_back
+from regsys.storage.sqlite import SQLite
 from regsys.wiring.process import cannot_start, connect, dialect, prepare
 
 # How often progress is printed: on a terminal, and in a log.

@@ -11,7 +11,7 @@ import attr
 
 from regsys.modules.base import ApiBase, deferred
 from regsys.storage.database import Transaction
-from regsys.storage.dialects import SQLite
+from regsys.storage.sqlite import SQLite
 
 T = TypeVar("T")
 

@@ -27,8 +27,10 @@ from twisted.python.failure import Failure
 
 from regsys import deadlines
 from regsys.errors import Unavailable
-from regsys.storage.dialects import Dialect, SQLite, Trouble
+from regsys.storage.dialects import Dialect
 from regsys.storage.pool import Place, Pool
+from regsys.storage.sqlite import SQLite
+from regsys.storage.trouble import Trouble
 
 log = Logger()
 T = TypeVar("T")

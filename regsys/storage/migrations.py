@@ -10,7 +10,9 @@ from typing import Any, Callable, Iterator
 
 from twisted.logger import Logger
 
-from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
+from regsys.storage.dialects import Dialect
+from regsys.storage.postgresql import PostgreSQL
+from regsys.storage.sqlite import SQLite
 
 log = Logger()
 

@@ -10,8 +10,10 @@ from typing import Any
 import attr
 
 from regsys.storage.database import Database
-from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
+from regsys.storage.dialects import Dialect
 from regsys.storage.own_thread import OwnThread
+from regsys.storage.postgresql import PostgreSQL
+from regsys.storage.sqlite import SQLite
 from regsys.storage.sqlite_file import create_private
 
 # PostgreSQL cuts off what makes a name longer than 63 bytes.

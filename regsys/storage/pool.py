@@ -20,7 +20,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from regsys.storage.dialects import SILENCE_S, Dialect, SQLite
+from regsys.storage.dialects import Dialect
+from regsys.storage.postgresql import SILENCE_S
+from regsys.storage.sqlite import SQLite
 
 log = Logger()
 

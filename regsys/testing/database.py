@@ -10,8 +10,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 
 from regsys.storage.database import Database
-from regsys.storage.dialects import Dialect, SQLite
+from regsys.storage.dialects import Dialect
 from regsys.storage.migrations import migrate
+from regsys.storage.sqlite import SQLite
 
 
 class InlinePool:

@@ -26,13 +26,15 @@ from regsys.outbound.master import Master
 from regsys.outbound.persistent import PersistentClient
 from regsys.storage import migrations
 from regsys.storage.database import Database, Transaction
-from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
+from regsys.storage.dialects import Dialect
 from regsys.storage.modules_database import opened
 from regsys.storage.own_thread import OwnThread
 from regsys.storage.pool import connection_pool
+from regsys.storage.postgresql import PostgreSQL
 from regsys.storage.rate_limits import RateLimitStore
 from regsys.storage.secrets import get_or_keep, is_as_before
 from regsys.storage.server_state import handed_back_ms
+from regsys.storage.sqlite import SQLite
 from regsys.storage.sqlite_file import create_private
 
 HANDED_BACK = (

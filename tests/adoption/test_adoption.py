@@ -589,7 +589,7 @@ class PostgresReading(OnPostgreSQL, Reading, TestCase):
         """A second adoption into the same database is refused."""
         import psycopg2
 
-        from regsys.storage.dialects import PostgreSQL
+        from regsys.storage.postgresql import PostgreSQL
 
         other = psycopg2.connect(**PostgreSQL(self.db.dialect.args).connect_args())  # type: ignore[union-attr]
         self.addCleanup(other.close)

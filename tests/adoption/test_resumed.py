@@ -12,8 +12,8 @@ from regsys.adoption.decisions import Rules
 from regsys.adoption.report import Report
 from regsys.adoption.run import Adoption
 from regsys.adoption.synapse import Synapse
-from regsys.storage.dialects import SQLite
 from regsys.storage.server_state import ServerStateStore
+from regsys.storage.sqlite import SQLite
 from tests.adoption.case import NOW_S, AdoptionCase
 from tests.support.databases import OnPostgreSQL, sqlite_file
 from tests.support.faultpoints import DIED, FaultPoints, WatchedDatabase, die_at, in_child

@@ -13,8 +13,9 @@ from twisted.trial.unittest import TestCase
 import regsys
 from regsys.errors import ModuleRefusal
 from regsys.modules.api_database import _QUOTED_OR_MARK, ModuleCursor, _as_psycopg
-from regsys.storage.dialects import PostgreSQL, SQLite
 from regsys.storage.modules_database import beside
+from regsys.storage.postgresql import PostgreSQL
+from regsys.storage.sqlite import SQLite
 from regsys.testing import standalone
 from tests.support.databases import empty_postgres, sqlite_file
 from tests.support.modules import package

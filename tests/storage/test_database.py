@@ -15,7 +15,7 @@ from regsys import deadlines
 from regsys.errors import Unavailable, UsernameTaken
 from regsys.http.serving import InFlight
 from regsys.storage.database import ATTEMPTS, DEADLINE_S, Database, Transaction
-from regsys.storage.dialects import SQLite
+from regsys.storage.sqlite import SQLite
 from regsys.testing.database import InlinePool
 from tests.support.databases import HeldPool
 

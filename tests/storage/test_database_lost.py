@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.model import NewDevice
 from regsys.model.jobs import NewJob
 from regsys.storage.database import Database
-from regsys.storage.dialects import PostgreSQL
 from regsys.storage.idempotency_keys import KEPT_MS
 from regsys.storage.jobs import JobStore
 from regsys.storage.logins import SPENT_KEPT_MS
+from regsys.storage.postgresql import PostgreSQL
 from regsys.storage.users import UserStore
 from regsys.testing.contracts.case import NOW_MS, account, login, upgrade, user
 from regsys.testing.database import inline_database

@@ -15,9 +15,10 @@ from twisted.trial.unittest import TestCase
 
 from regsys.errors import Unavailable
 from regsys.storage.database import Database, Transaction
-from regsys.storage.dialects import SILENCE_S, PostgreSQL, SQLite
 from regsys.storage.migrations import migrate
 from regsys.storage.pool import IDLE_S
+from regsys.storage.postgresql import SILENCE_S, PostgreSQL
+from regsys.storage.sqlite import SQLite
 from tests.support import postgres
 from tests.support.threads import migrated, proxied, threaded_database
 

@@ -8,7 +8,9 @@ from typing import Any, Optional
 import attr
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.storage.dialects import PostgreSQL, SQLite, Trouble
+from regsys.storage.postgresql import PostgreSQL
+from regsys.storage.sqlite import SQLite
+from regsys.storage.trouble import Trouble
 from tests.support import postgres
 
 

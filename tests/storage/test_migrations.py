@@ -18,8 +18,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from regsys.storage import migrations
 from regsys.storage.database import Database
-from regsys.storage.dialects import PostgreSQL, SQLite
 from regsys.storage.migrations import NewerSchema, migrate, schema_files, statements
+from regsys.storage.postgresql import PostgreSQL
+from regsys.storage.sqlite import SQLite
 from regsys.storage.users import UserStore
 from regsys.testing.contracts.case import account
 from regsys.testing.database import InlinePool

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.storage.dialects import SILENCE_S
 from regsys.storage.pool import IDLE_S, Connections
+from regsys.storage.postgresql import SILENCE_S
 
 SOON_S = SILENCE_S / 2
 LONG_S = SILENCE_S * 2

@@ -17,7 +17,7 @@ from regsys.limits.shared import CircuitBreaker
 from regsys.model.buckets import Bucket
 from regsys.storage import rate_limits
 from regsys.storage.database import Database
-from regsys.storage.dialects import PostgreSQL
+from regsys.storage.postgresql import PostgreSQL
 from regsys.storage.rate_limits import GRACE_MS, EmptyBuckets, RateLimitStore
 from regsys.wiring.process import _opened
 from tests.contracts.expiring import ExpiringContract

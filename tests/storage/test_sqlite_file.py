@@ -17,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.errors import Unavailable
 from regsys.storage import sqlite_file
 from regsys.storage.database import Database
-from regsys.storage.dialects import SQLite
 from regsys.storage.migrations import migrate
+from regsys.storage.sqlite import SQLite
 from regsys.testing.database import InlinePool
 from tests.support import faults
 

@@ -18,7 +18,9 @@ from zope.interface import implementer
 from regsys.interfaces import IRooms, IUserDirectory
 from regsys.model import UserID
 from regsys.model.token_text import token_hash
-from regsys.storage.dialects import Dialect, PostgreSQL, SQLite
+from regsys.storage.dialects import Dialect
+from regsys.storage.postgresql import PostgreSQL
+from regsys.storage.sqlite import SQLite
 from regsys.testing import MemoryMails, standalone
 from regsys.testing.database import inline_database
 from regsys.testing.system import SERVER_NAME

@@ -13,7 +13,8 @@ from typing import Any, Callable
 from twisted.internet.defer import Deferred
 
 from regsys.storage.database import Database
-from regsys.storage.dialects import PostgreSQL, SQLite
+from regsys.storage.postgresql import PostgreSQL
+from regsys.storage.sqlite import SQLite
 from regsys.testing.database import InlinePool, inline_database, memory_database
 from tests.support import postgres
 from tests.support.tables import ALL

@@ -14,7 +14,7 @@ import attr
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from regsys.storage.dialects import PostgreSQL
+from regsys.storage.postgresql import PostgreSQL
 from regsys.testing.contracts.case import NOW_MS
 from regsys.testing.database import inline_database
 from tests.support import faults, invariants, postgres

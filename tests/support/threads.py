@@ -7,9 +7,10 @@ from typing import Any, Optional
 from twisted.internet import reactor
 
 from regsys.storage.database import DEADLINE_S, Database
-from regsys.storage.dialects import Dialect, PostgreSQL
+from regsys.storage.dialects import Dialect
 from regsys.storage.migrations import migrate
 from regsys.storage.pool import connection_pool
+from regsys.storage.postgresql import PostgreSQL
 from tests.support import postgres
 from tests.support.databases import empty_postgres
 from tests.support.proxy import HOST, Proxy
