@@ -165,6 +165,7 @@ def jobs(config: Config, arguments: argparse.Namespace) -> int:
 def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]]) -> int:
     """Run ``work`` with the reactor; print its result, or the error."""
     subsystem: list[Subsystem] = []
+    results: list[str] = []
     status = 0
 
     async def run(reactor: Any) -> None:
@@ -172,7 +173,7 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
         system = subsystem[0]
         system.process.start()
         try:
-            print(await work(system))
+            results.append(await work(system))
         except HomeserverUnavailable as error:
             print(f"regsys: the homeserver has to do its part of this: {error}", file=sys.stderr)
             status = 1
@@ -190,7 +191,9 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
     try:
         task.react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
     except SystemExit as ended:
-        return status or int(ended.code or 0)
+        status = status or int(ended.code or 0)
+    for result in results:
+        print(result)
     return status
 
 

@@ -231,6 +231,21 @@ class CommandTests(CommandCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(re.findall("NOT [a-z]+", done.stderr), expected, done.stderr)
 
+    def test_readerLeft(self) -> None:
+        """A reader that has seen enough, such as head, ends a command without a traceback."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        self.addCleanup(os.close, writer)
+        done = subprocess.run(
+            [sys.executable, "-m", "regsys", "check-config", "-c", self.config()],
+            cwd=self.folder,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            timeout=PATIENCE_S,
+        )
+        self.assertEqual((done.returncode, done.stderr), (1, b""))
+
     def test_badConfig(self) -> None:
         """All mistakes come in one report, without a traceback."""
         done = self.called(
