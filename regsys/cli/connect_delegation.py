@@ -17,7 +17,8 @@ from regsys.config import Config, DelegationConfig
 from regsys.errors import HomeserverUnavailable, RegistrationError
 from regsys.model import UserID
 from regsys.outbound.http import Answer, HTTPClient, NoAnswer
-from regsys.outbound.synapse import Synapse, errcode
+from regsys.outbound.synapse import Synapse
+from regsys.outbound.synapse_requests import SynapseRequests, errcode
 
 V3 = "/_matrix/client/v3"
 VERSIONS = "/_matrix/client/versions"
@@ -70,7 +71,8 @@ async def _ask_door(server_name: str, config: DelegationConfig, http: HTTPClient
     if answer.status != 200:
         raise Unreachable(f"it answers {answer.status}: does a homeserver answer there?")
     try:
-        await Synapse.from_config(config, http).is_free(UserID("regsys", server_name))
+        synapse = Synapse(SynapseRequests.from_config(config, http))
+        await synapse.is_free(UserID("regsys", server_name))
     except HomeserverUnavailable as error:
         raise Unreachable(str(error).removeprefix(f"{config.url}: ")) from None
     except RegistrationError:

@@ -15,7 +15,7 @@ from regsys import clock
 from regsys.model import Secret, UserID
 from regsys.model.provisioning import HomeserverUser
 from regsys.outbound.http import Answer
-from regsys.outbound.synapse import Synapse, errcode, is_unknown
+from regsys.outbound.synapse_requests import SynapseRequests, errcode, is_unknown
 
 log = Logger()
 
@@ -25,7 +25,7 @@ class SynapseAdmin:
     """``token_of`` makes a token of this user with the scope of an administrator. The user must
     exist there: for an unknown one Synapse answers 500."""
 
-    synapse: Synapse
+    requests: SynapseRequests
     token_of: Callable[[UserID], Secret]
 
     async def user(self, user_id: UserID) -> Optional[HomeserverUser]:
@@ -34,12 +34,12 @@ class SynapseAdmin:
         if is_unknown(answer):
             return None
         if answer.status != 200:
-            raise self.synapse.refused("v2/users", answer)
-        found = self.synapse.json_object("v2/users", answer)
+            raise self.requests.refused("v2/users", answer)
+        found = self.requests.json_object("v2/users", answer)
         created_s, service = found.get("creation_ts"), found.get("appservice_id")
         if type(created_s) is not int or not isinstance(service, (str, type(None))):
-            raise self.synapse.unavailable("v2/users", "the answer has another shape")
-        now_ms = clock.now_ms(self.synapse.http.clock)
+            raise self.requests.unavailable("v2/users", "the answer has another shape")
+        now_ms = clock.now_ms(self.requests.http.clock)
         return HomeserverUser(
             appservice_id=service,
             created_ms=created_s * 1000 + now_ms - _clock_ms(answer.date, now_ms),
@@ -50,10 +50,10 @@ class SynapseAdmin:
         """The email addresses that the user, whom it knows, has there."""
         answer = await self._ask("GET", f"v2/users/{quote(str(user_id), '')}", user_id)
         if answer.status != 200:
-            raise self.synapse.refused("v2/users", answer)
-        found = self.synapse.json_object("v2/users", answer).get("threepids")
+            raise self.requests.refused("v2/users", answer)
+        found = self.requests.json_object("v2/users", answer).get("threepids")
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-            raise self.synapse.unavailable("v2/users", "the answer has no threepids")
+            raise self.requests.unavailable("v2/users", "the answer has no threepids")
         return [str(item.get("address")) for item in found if item.get("medium") == "email"]
 
     async def email_owner(self, acting: UserID, address: str) -> Optional[UserID]:
@@ -64,18 +64,18 @@ class SynapseAdmin:
         if is_unknown(answer):
             return None
         if answer.status != 200:
-            raise self.synapse.refused("v1/threepid", answer)
-        found = self.synapse.json_object("v1/threepid", answer)
+            raise self.requests.refused("v1/threepid", answer)
+        found = self.requests.json_object("v1/threepid", answer)
         try:
             return UserID.parse(str(found.get("user_id")))
         except ValueError:
-            raise self.synapse.unavailable("v1/threepid", "the answer has no user_id") from None
+            raise self.requests.unavailable("v1/threepid", "the answer has no user_id") from None
 
     async def shadow_ban(self, user_id: UserID) -> None:
         path = f"v1/users/{quote(str(user_id), '')}/shadow_ban"
         answer = await self._ask("POST", path, user_id, {})
         if answer.status != 200:
-            raise self.synapse.refused("shadow_ban", answer)
+            raise self.requests.refused("shadow_ban", answer)
 
     async def set_user_type(self, user_id: UserID, user_type: str) -> None:
         """A type that it does not know is logged: a retry would not help."""
@@ -89,15 +89,15 @@ class SynapseAdmin:
                 user_id=str(user_id),
             )
         elif answer.status != 200:
-            raise self.synapse.refused("v2/users", answer)
+            raise self.requests.refused("v2/users", answer)
 
     async def _ask(
         self, method: str, path: str, acting: UserID, body: Optional[Mapping[str, Any]] = None
     ) -> Answer:
         token = self.token_of(acting).reveal()
-        answer = await self.synapse.ask(method, f"/_synapse/admin/{path}", token, body)
+        answer = await self.requests.ask(method, f"/_synapse/admin/{path}", token, body)
         if errcode(answer) == "M_UNRECOGNIZED":
-            raise self.synapse.unavailable(
+            raise self.requests.unavailable(
                 f"admin API, {method} {path.partition('/')[0]}",
                 f"{answer.status} M_UNRECOGNIZED — regsys.homeserver.url must be the address of the"
                 " homeserver's main process: its workers serve only a part of the admin API",

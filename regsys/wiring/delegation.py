@@ -26,6 +26,7 @@ from regsys.outbound.homeserver import AuthServiceAccess, Homeserver
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.synapse import Synapse
 from regsys.outbound.synapse_admin import SynapseAdmin
+from regsys.outbound.synapse_requests import SynapseRequests
 from regsys.storage.devices import DeviceStore
 from regsys.storage.earlier_accounts import EarlierAccountStore
 from regsys.storage.jobs import JobStore
@@ -85,13 +86,15 @@ class Delegation:
         if config.delegation is None:
             return None
         database = process.database
-        synapse = Synapse.from_config(config.delegation, process.http, process.homeserver)
+        synapse = Synapse(
+            SynapseRequests.from_config(config.delegation, process.http, process.homeserver)
+        )
         tokens = InternalTokens(secret=process.macaroon_secret, clock=clock)
 
         def token_of(user_id: UserID) -> Any:
             return tokens.make(user_id, is_admin=True)
 
-        admin = SynapseAdmin(synapse=synapse, token_of=token_of)
+        admin = SynapseAdmin(requests=synapse.requests, token_of=token_of)
         pending = ProvisioningStore(database)
         return cls(
             config=config.delegation,

@@ -19,7 +19,7 @@ from regsys.interfaces.internal import IBucketStore
 from regsys.limits.shared import CircuitBreaker
 from regsys.metrics import Metrics
 from regsys.modules.threads import ModuleThreads
-from regsys.outbound import redis, synapse
+from regsys.outbound import redis, synapse_requests
 from regsys.outbound.guarded import own_resolver, resolve_apart
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.master import Master
@@ -246,7 +246,7 @@ def open_process(
         master=None if config.worker is None else Master.on(reactor, config.worker),
         homeserver=None
         if config.delegation is None
-        else synapse.connections(reactor, config.delegation),
+        else synapse_requests.connections(reactor, config.delegation),
         metrics=metrics,
         modules_database=modules_database,
         in_modules_thread=ModuleThreads(reactor).run,

@@ -35,8 +35,9 @@ from regsys.model.provisioning import Provisioned
 from regsys.outbound.homeserver_profiles import SynapseProfiles
 from regsys.outbound.http import HTTPClient
 from regsys.outbound.persistent import PersistentClient
-from regsys.outbound.synapse import Synapse, connections
+from regsys.outbound.synapse import Synapse
 from regsys.outbound.synapse_admin import SynapseAdmin
+from regsys.outbound.synapse_requests import SynapseRequests, connections
 from regsys.testing import MemoryAccounts, MemoryAuth, MemoryDevices
 from tests.doubles.synapse import AS_TOKEN, INSTEAD, SynapseDouble
 from tests.support import synapse as live
@@ -83,8 +84,12 @@ class SynapseCase(TestCase):
 
     def setUp(self) -> None:
         config = DelegationConfig(url=self.url, secret=Secret(self.secret))
-        self.synapse = Synapse.from_config(config, self.http, self.kept(config))
-        self.admin = SynapseAdmin(synapse=self.synapse, token_of=self.admin_token)
+        self.synapse = Synapse(SynapseRequests.from_config(config, self.http, self.kept(config)))
+        self.admin = SynapseAdmin(requests=self.synapse.requests, token_of=self.admin_token)
+
+    def asking(self, **changed: Any) -> None:
+        """From now on it is asked in another way."""
+        self.synapse = Synapse(attr.evolve(self.synapse.requests, **changed))
 
     def kept(self, config: DelegationConfig) -> Optional[PersistentClient]:
         return None
@@ -229,8 +234,8 @@ class SynapseContract:
 
     async def test_wrongSecret(self: Any) -> None:
         """The log says what to mend, and not the secret."""
-        wrong = attr.evolve(self.synapse.config, secret=Secret("another-canary"))
-        self.synapse = attr.evolve(self.synapse, config=wrong)
+        wrong = attr.evolve(self.synapse.requests.config, secret=Secret("another-canary"))
+        self.asking(config=wrong)
         with self.assertRaises(HomeserverUnavailable) as caught:
             await self.synapse.provision_user(self.user())
         self.assertIn(
@@ -246,7 +251,9 @@ class SynapseContract:
 
     async def raw(self: Any, user_id: UserID) -> Any:
         token = self.admin_token(user_id).reveal()
-        answer = await self.synapse.ask("GET", f"/_synapse/admin/v2/users/{user_id}", token)
+        answer = await self.synapse.requests.ask(
+            "GET", f"/_synapse/admin/v2/users/{user_id}", token
+        )
         return answer.json()
 
 
@@ -291,7 +298,7 @@ class DoubleTests(SynapseContract, SynapseCase):
     async def test_lostConnection(self) -> None:
         """A connection that was kept may be closed just when it is used: then the request is sent
         once more, and not again. Who is there then may have been made by the first."""
-        self.synapse = attr.evolve(self.synapse, keeps_connections=True)
+        self.asking(keeps_connections=True)
         for fault, made in (("hang-up", Provisioned.MADE), ("forget", Provisioned.UNCLEAR)):
             self.double.faults["provision_user"] = [fault]
             self.assertIs(await self.synapse.provision_user(self.user()), made)
@@ -317,9 +324,9 @@ class DoubleTests(SynapseContract, SynapseCase):
         refusing: Any = Refusing()
         for keeps_connections in (True, False):
             http = HTTPClient(refusing, Clock())
-            synapse = attr.evolve(self.synapse, http=http, keeps_connections=keeps_connections)
+            self.asking(http=http, keeps_connections=keeps_connections)
             with self.assertRaises(HomeserverDidNothing):
-                await synapse.provision_user(self.user())
+                await self.synapse.provision_user(self.user())
 
     async def test_clocks(self) -> None:
         """The time at which a user was made is by our clock, whatever the Synapse's is."""
@@ -422,7 +429,7 @@ class LiveTests(SynapseContract, SynapseCase):
 
     async def devices(self, user_id: UserID) -> Any:
         token = self.tokens.make(user_id).reveal()
-        answer = await self.synapse.ask("GET", "/_matrix/client/v3/devices", token)
+        answer = await self.synapse.requests.ask("GET", "/_matrix/client/v3/devices", token)
         return {item["device_id"]: item["display_name"] for item in answer.json()["devices"]}
 
     async def emails(self, user_id: UserID) -> Any:
