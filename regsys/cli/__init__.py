@@ -111,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     approve = command("approve-user", "Let an account that waits for approval log in.")
     approve.add_argument("name", help="the user name, the part before the colon")
+    _approvals_parser(
+        command("approvals", "Show who waits for approval, approve or refuse accounts."), common
+    )
     _token_parser(command("token", "Make, list, show or revoke registration tokens."), common)
     _jobs_parser(
         command("jobs", "Show or retry what is still to be done after registrations."), common
@@ -247,6 +250,34 @@ def _jobs_parser(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser)
         help="the job's id, the first word of its line in the list",
     )
     which.add_argument("--all", action="store_true", help="all of them")
+
+
+def _approvals_parser(approvals: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    actions = approvals.add_subparsers(dest="action", metavar="ACTION")
+    text = "The accounts that wait, one a line, the oldest first: who, since when, and why."
+    listing = actions.add_parser("list", help=text, description=text, parents=[common])
+    text = "Let accounts log in, and tell their people by mail."
+    approve = actions.add_parser("approve", help=text, description=text, parents=[common])
+    text = "End accounts for good, and tell their people by mail. Their names stay taken."
+    refuse = actions.add_parser("refuse", help=text, description=text, parents=[common])
+    approvals.set_defaults(action="list", most=100, json=False)
+    for parser in (approvals, listing):
+        parser.add_argument(
+            "--most",
+            type=_number_to(1_000_000),
+            default=argparse.SUPPRESS,  # as above
+            metavar="N",
+            help="show at most this many (default: 100)",
+        )
+    for parser in (approve, refuse):
+        parser.add_argument(
+            "names", nargs="+", metavar="NAME", help="a user ID, or the part before the colon"
+        )
+    refuse.add_argument("--reason", metavar="TEXT", help="what the person is told (default: none)")
+    for parser in (approvals, listing, approve, refuse):
+        parser.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print JSON"
+        )
 
 
 def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
