@@ -352,6 +352,23 @@ class AwaitingApproval(RegistrationError):
         super().__init__(approval_notice_medium="org.matrix.msc3866.none")
 
 
+class AlreadyDecided(RegistrationError):
+    """An administrator has decided the opposite about this account before. ``decided`` is a
+    ``regsys.model.approvals.Decided``. For administrators."""
+
+    status, errcode = 409, "ORG.REGSYS_ALREADY_DECIDED"
+
+    def __init__(self, decided: Any) -> None:
+        by = "" if decided.by is None else f" by {decided.by}"
+        super().__init__(
+            f"The account {decided.user_id} is {decided.decision.value} already{by}.",
+            decision=decided.decision.value,
+            by=decided.by,
+            decided_ts=decided.decided_ms,
+        )
+        self.decided = decided
+
+
 class AccountElsewhere(RegistrationError):
     """The account's name is somebody else's at the homeserver whose auth service this is, or cannot
     be had there."""

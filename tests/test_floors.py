@@ -19,7 +19,7 @@ FLOORS: Mapping[int, str] = {
     3: "config http",
     4: "storage outbound replication",
     5: "uia credentials appservices jobs limits callbacks adoption",
-    6: "threepids captcha registration_tokens consent",
+    6: "threepids captcha registration_tokens registration_reason consent",
     7: "accounts",
     8: "client_api",
     9: "web modules",

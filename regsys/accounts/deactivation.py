@@ -58,10 +58,19 @@ class OwnDeactivation:
 
     async def deactivate(self, user_id: UserID, erase: bool = False) -> bool:
         """As IRegistrationWriter.deactivate."""
-        payload = {"user_id": str(user_id), "erase": erase}
-        job = NewJob(kind=FINISH_DEACTIVATION, payload=payload)
-        now_ms = clock.now_ms(self.clock)
+        job, now_ms = self.finishing(user_id, erase), clock.now_ms(self.clock)
         await self.accounts.deactivate(user_id, erase, (job,), now_ms)
+        return await self.finish(job)
+
+    def finishing(self, user_id: UserID, erase: bool = False) -> NewJob:
+        """The job that finishes a deactivation; it is written with it."""
+        payload = {"user_id": str(user_id), "erase": erase}
+        return NewJob(kind=FINISH_DEACTIVATION, payload=payload)
+
+    async def finish(self, job: NewJob) -> bool:
+        """Finish the deactivation with which this job was written, by this process. Whether
+        identity servers have unbound all that was bound, and something was."""
+        user_id, erase = UserID.parse(job.payload["user_id"]), job.payload["erase"]
         log.info("deactivated {user_id} (erase={erase})", user_id=str(user_id), erase=erase)
         try:
             unbound = await self.rest.deactivate(user_id, erase)

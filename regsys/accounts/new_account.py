@@ -23,8 +23,11 @@ from regsys.model import (
     Threepid,
     UserID,
 )
+from regsys.model.approvals import ApprovalRequest
 from regsys.model.canonical_threepids import EMAIL, canonical_threepid
 from regsys.storage.devices import check_guest
+from regsys.threepids.validation import MAX_LANGUAGE, MAX_LANGUAGES
+from regsys.uia.stage_types import REASON
 
 
 @attr.frozen(kw_only=True)
@@ -157,6 +160,15 @@ class PlannedAccount:
             session_id=asked.session_id,
             session_until_ms=created_ms + self.planner.replay_window_ms,
             device=self._device(user_id),
+            approval_request=None if self.approved else self._approval_request(),
+        )
+
+    def _approval_request(self) -> ApprovalRequest:
+        asked, reason = self.registration, self.registration.stages.get(REASON)
+        return ApprovalRequest(
+            reason=reason if isinstance(reason, str) else None,
+            address=None if asked.client is None else asked.client.address,
+            languages=tuple(tag[:MAX_LANGUAGE] for tag in asked.languages[:MAX_LANGUAGES]),
         )
 
     def _device(self, user_id: UserID) -> Optional[NewDevice]:

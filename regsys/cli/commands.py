@@ -12,16 +12,18 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 
 from regsys import logs, wiring
+from regsys.accounts.approvals import Approvals
 from regsys.accounts.usernames import ascii_lower
 from regsys.cli import adoption, checks, connect, processes, tokens
+from regsys.cli import approvals as queue
 from regsys.cli import jobs as waiting_jobs
 from regsys.cli import privacy as personal
 from regsys.config import Config
-from regsys.errors import HomeserverUnavailable, RegistrationError
+from regsys.errors import HomeserverUnavailable, RegistrationError, UserNotFound
 from regsys.model import Registration, Secret
 from regsys.processes.service import serve as serve_process
 from regsys.storage.jobs import JobStore
-from regsys.storage.users import UserStore
+from regsys.web.approvals import user_id_of
 from regsys.wiring.jobs import warnings
 from regsys.wiring.process import prepare
 from regsys.wiring.subsystem import Subsystem
@@ -137,11 +139,29 @@ def register_user(config: Config, arguments: argparse.Namespace) -> int:
 
 def approve_user(config: Config, arguments: argparse.Namespace) -> int:
     async def approve(subsystem: Subsystem) -> str:
-        if await UserStore(subsystem.process.database).approve(arguments.name):
-            return f"{arguments.name} may log in."
-        raise RegistrationError(f"there is no user {arguments.name!r}")
+        user_id = user_id_of(arguments.name, config.server_name)
+        try:
+            await _deciding(subsystem).approve(user_id, queue.BY)
+        except UserNotFound:
+            raise RegistrationError(f"there is no user {arguments.name!r}") from None
+        return f"{arguments.name} may log in."
 
     return _with_subsystem(config, approve)
+
+
+def approvals(config: Config, arguments: argparse.Namespace) -> int:
+    work = queue.ACTIONS[arguments.action]
+    return _with_subsystem(
+        config, lambda subsystem: work(_deciding(subsystem), config.server_name, arguments)
+    )
+
+
+def _deciding(subsystem: Subsystem) -> Approvals:
+    if subsystem.approvals is None:
+        raise RegistrationError(
+            "a worker decides about no account: leave the worker's file out of -c"
+        )
+    return subsystem.approvals
 
 
 def token(config: Config, arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import Awaitable, Callable, Mapping
 from regsys.accounts.usernames import ascii_lower
 from regsys.errors import RegistrationError, UserNotFound
 from regsys.model import UserID
+from regsys.storage.approvals import ApprovalStore
 from regsys.storage.personal_data import PersonalDataStore
 from regsys.storage.profiles import ProfileStore
 from regsys.wiring.subsystem import Subsystem
@@ -29,6 +30,7 @@ async def _erase(subsystem: Subsystem, user_id: UserID, arguments: Namespace) ->
         )
     await subsystem.handler.deactivated(user_id, erase=True)
     await ProfileStore(subsystem.process.database).set_display_name(user_id, None)
+    await ApprovalStore(subsystem.process.database).forget(user_id)
     return f"{user_id} is deactivated and erased. docs/privacy.md says what stays."
 
 

@@ -8,6 +8,7 @@ from regsys.uia.stage_types import (
     DUMMY,
     EMAIL_IDENTITY,
     MSISDN_STAGE,
+    REASON,
     REGISTRATION_TOKEN,
     TERMS,
 )
@@ -43,6 +44,7 @@ def _required_stages(config: Config) -> tuple[str, ...]:
         (REGISTRATION_TOKEN, config.registration.requires_token),
         (CAPTCHAS[captcha.kind] if captcha else "", captcha is not None and captcha.required),
         (TERMS, bool(config.terms.at_registration)),
+        (REASON, config.approval.ask_reason),
     )
     return tuple(stage for stage, asked in table if asked)
 

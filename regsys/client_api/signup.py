@@ -49,13 +49,15 @@ METHOD = "POST"
 @attr.frozen(kw_only=True)
 class SignupRequest:
     """One POST /register. ``uri`` is path and query as sent; ``access_token`` is None if none was
-    sent. ``gone`` fires when the client has disconnected; None if that is not known."""
+    sent. ``languages``: the client's, the preferred one first. ``gone`` fires when the client has
+    disconnected; None if that is not known."""
 
     kind: str
     body: Mapping[str, Any] = attr.field(repr=False)
     uri: str
     client: Client
     access_token: Optional[Secret] = None
+    languages: Sequence[str] = ()
     gone: Optional[Deferred[Any]] = attr.field(default=None, eq=False, repr=False)
 
 
@@ -243,6 +245,7 @@ class Signup:
             guest_id=guest,
             client=request.client,
             clients=tuple(dict.fromkeys((*session.clients, request.client))),
+            languages=tuple(request.languages),
             device=wanted.device(session.params),
             registration_token=progress.results.get(REGISTRATION_TOKEN),
             consents=self.policies if TERMS in progress.completed else {},

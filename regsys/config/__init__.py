@@ -13,6 +13,7 @@ from typing import Any, Mapping, Optional, Sequence
 import attr
 
 from regsys.config.access_tokens import TokensConfig, read_tokens
+from regsys.config.approval import ApprovalConfig, read_approval
 from regsys.config.appservices import read_appservices
 from regsys.config.blocking import BlockingConfig, read_blocking
 from regsys.config.captcha import CaptchaConfig, read_captcha
@@ -68,6 +69,7 @@ from regsys.model import Appservice, Secret
 __all__ = [
     "ALL_ADDRESSES",
     "AllowedThreepid",
+    "ApprovalConfig",
     "BlockingConfig",
     "CaptchaConfig",
     "Config",
@@ -130,6 +132,7 @@ class Config:
     tls: Optional[TLSFiles]
     database: DatabaseConfig
     registration: RegistrationConfig
+    approval: ApprovalConfig
     names: NamesConfig
     appservices: tuple[Appservice, ...]
     blocking: BlockingConfig
@@ -237,6 +240,11 @@ def read(reader: Reader) -> Config:
         tls=read_tls(reader, listeners),
         database=database,
         registration=registration,
+        approval=read_approval(
+            reader.section("regsys").section("approval"),
+            requires_approval=registration.requires_approval,
+            has_mails=email is not None,
+        ),
         names=read_names(reader.section("regsys").section("names")),
         appservices=read_appservices(
             reader, server_name, has_auth_service, homeserver.as_token if homeserver else None

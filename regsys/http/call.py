@@ -50,6 +50,7 @@ class Call:
     query_args: Mapping[bytes, Sequence[bytes]] = attr.field(factory=dict, repr=False)
     body: bytes = attr.field(default=b"", repr=False)
     languages: Sequence[str] = ()
+    cookies: Mapping[str, str] = attr.field(factory=dict, repr=False)
     gone: Optional[Deferred[Any]] = attr.field(default=None, eq=False, repr=False)
 
     def object(self) -> dict[str, Any]:
@@ -106,6 +107,7 @@ def read_call(
         query_args=query,
         body=body,
         languages=_languages(request),
+        cookies=_cookies(request),
         gone=gone,
     )
 
@@ -169,6 +171,17 @@ def _languages(request: IRequest) -> tuple[str, ...]:
         if match and float(match[1]) and tag.strip():
             wanted.append((-float(match[1]), tag.strip().lower()))
     return tuple(tag for _, tag in sorted(wanted, key=itemgetter(0)))
+
+
+def _cookies(request: IRequest) -> dict[str, str]:
+    """The cookies that were sent; of several of one name the first, which has the longest path."""
+    cookies: dict[str, str] = {}
+    for header in request.requestHeaders.getRawHeaders(b"Cookie") or ():
+        for item in header.decode("latin-1").split(";"):
+            name, mark, value = item.strip(" ").partition("=")
+            if mark:
+                cookies.setdefault(name, value)
+    return cookies
 
 
 def _text(value: bytes) -> Optional[str]:

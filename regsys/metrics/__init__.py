@@ -7,6 +7,7 @@ from typing import Callable, Optional, Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
 
 from regsys.model import NewAccount, NewDevice, UserID
+from regsys.model.approvals import Queue
 from regsys.model.jobs import Backlog
 
 # send_attempt up to this value has a label of its own.
@@ -81,6 +82,16 @@ class Metrics:
         self.hashes_waiting = Gauge(
             "regsys_hashes_waiting", "Passwords that wait to be hashed", registry=self.registry
         )
+        self._approvals_waiting = Gauge(
+            "regsys_approvals_waiting",
+            "Accounts that wait for an administrator's approval",
+            registry=self.registry,
+        )
+        self._oldest_approval = Gauge(
+            "regsys_oldest_approval_age_seconds",
+            "Seconds since the first of them was asked for",
+            registry=self.registry,
+        )
         self._limits_shared = Gauge(
             "regsys_rate_limits_counted",
             "1 if rate limits are counted there, 0 while this process counts by itself instead",
@@ -147,6 +158,12 @@ class Metrics:
             self._kinds.add(item.kind)
             self._jobs_waiting.labels(item.kind).set(item.count)
             self._oldest_job.labels(item.kind).set(max(0, now_ms - item.oldest_ms) / 1000)
+
+    def approvals_waiting(self, queue: Queue, now_ms: int) -> None:
+        """Set the gauges of accounts that wait for approval."""
+        self._approvals_waiting.set(queue.count)
+        age_ms = 0 if queue.oldest_ms is None else max(0, now_ms - queue.oldest_ms)
+        self._oldest_approval.set(age_ms / 1000)
 
     def _child(self, counter: Counter, *labels: object) -> Counter:
         key = (counter, *labels)

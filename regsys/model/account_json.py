@@ -11,6 +11,7 @@ from typing import Any, Callable, Mapping, TypeVar, cast
 import attr
 
 from regsys.model.accounts import AccountFacts, NewAccount
+from regsys.model.approvals import ApprovalRequest
 from regsys.model.devices import Login, LoginTerms, NewDevice
 from regsys.model.identity import Threepid, UserID
 from regsys.model.jobs import NewJob
@@ -30,6 +31,10 @@ def _parsed(kind: type[T], data: Mapping[str, Any]) -> T:
 def parse_terms(data: Mapping[str, Any]) -> LoginTerms:
     """The terms of a login of which ``data`` is the JSON; unknown keys are ignored."""
     return _parsed(LoginTerms, data)
+
+
+def _parse_request(data: Mapping[str, Any]) -> ApprovalRequest:
+    return _parsed(ApprovalRequest, {**data, "languages": tuple(data.get("languages", ()))})
 
 
 @attr.frozen
@@ -68,6 +73,10 @@ _CODECS: Mapping[str, _Codec] = {
     "jobs": _Codec(
         lambda jobs: [attr.asdict(job) for job in jobs],
         lambda jobs: tuple(_parsed(NewJob, job) for job in jobs),
+    ),
+    "approval_request": _Codec(
+        lambda request: None if request is None else attr.asdict(request),
+        lambda data: None if data is None else _parse_request(data),
     ),
 }
 # The fields of AccountFacts that NewAccount has under another name, or not at all.

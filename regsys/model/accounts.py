@@ -9,6 +9,7 @@ from typing import Any, Mapping, Optional, Union
 
 import attr
 
+from regsys.model.approvals import ApprovalRequest
 from regsys.model.devices import DeviceRequest, Login, LoginTerms, NewDevice
 from regsys.model.identity import Client, Secret, Threepid, UserID
 from regsys.model.jobs import NewJob
@@ -113,6 +114,7 @@ class NewAccount:
     repeated until ``session_until_ms``. If ``device`` is None, there is no login.
 
     Internal: ``call``, by which a worker has sent it to this process; None if none has.
+    ``approval_request``: what administrators see of an account that waits for approval.
     """
 
     key: str
@@ -140,6 +142,7 @@ class NewAccount:
     device: Optional[NewDevice] = None
     jobs: tuple[NewJob, ...] = ()
     call: Optional[ReplicationCall] = None
+    approval_request: Optional[ApprovalRequest] = None
 
     def __attrs_post_init__(self) -> None:
         _check_key(self)
@@ -252,10 +255,11 @@ class Registration:
     ``localpart`` is None, a number is drawn. Either ``password`` (hashed after admission) or
     ``password_hash`` or neither is given. If ``device`` is None, there is no login. If ``client``
     is None, no limits apply. ``clients``: the clients of all requests of the UIA session. If
-    ``approved`` is None, the configuration decides. ``bind_emails``: email addresses that the
-    account gets without validation. They and the ``threepids`` may be in any spelling: each is
-    stored once, in canonical form. ``consents`` as in NewAccount. ``stages``: what each stage of
-    the UIA session has found, by its type, as ``IStage.check`` returned it; empty without UIA.
+    ``approved`` is None, the configuration decides. ``languages``: the client's, the preferred one
+    first, for the mail that tells of an approval. ``bind_emails``: email addresses that the account
+    gets without validation. They and the ``threepids`` may be in any spelling: each is stored once,
+    in canonical form. ``consents`` as in NewAccount. ``stages``: what each stage of the UIA session
+    has found, by its type, as ``IStage.check`` returned it; empty without UIA.
     ``extra``: a JSON object of the embedder's, which reaches the account's store and followers
     unchanged. Both must be JSON: anything else is a TypeError or ValueError.
 
@@ -284,6 +288,7 @@ class Registration:
     display_name: Optional[str] = None
     client: Optional[Client] = None
     clients: tuple[Client, ...] = ()
+    languages: tuple[str, ...] = ()
     by_admin: bool = False
     auth_provider_id: Optional[str] = None
     approved: Optional[bool] = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Awaitable, Callable, Optional, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -18,13 +18,20 @@ log = Logger()
 
 class Housekeeping:
     """Deletes expired rows once a minute, in batches. It rests between two batches, because SQLite
-    has one thread for all calls."""
+    has one thread for all calls. At the end of each round it calls all ``looks``, which look at
+    what there is."""
 
     EVERY_S = 60.0
     AT_MOST = 500
 
-    def __init__(self, stores: Sequence[IExpiring], clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        stores: Sequence[IExpiring],
+        clock: IReactorTime,
+        looks: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
         self._stores = stores
+        self._looks = looks
         self._clock = clock
         self._loop = LoopingCall(self._round)
         self._loop.clock = clock
@@ -59,6 +66,11 @@ class Housekeeping:
                 if self._is_stopped and isinstance(error, CancelledError):
                     return
                 log.failure("could not sweep {store}", store=name)
+        for look in self._looks:
+            try:
+                await look()
+            except RegistrationError as error:
+                log.warn("could not look: {error}", error=error.text)
 
     async def _sweep_store(self, store: IExpiring) -> None:
         now_ms, began_s = clock.now_ms(self._clock), self._clock.seconds()

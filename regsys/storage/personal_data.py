@@ -23,6 +23,11 @@ TOLD: Mapping[str, tuple[str, str]] = {
     "consents": ("user_id", "policy version accepted_ms"),
     "registration_token_uses": ("user_id", "token used_ms"),
     "registration_tokens": ("creator", "note"),
+    "approvals": (
+        "user_id",
+        "reason address languages requested_ms told_ms decision decided_ms refusal_reason",
+    ),
+    "administrator_sessions": ("user_id", "expires_ms"),
     "milestones": ("user_id", "reached_ms"),
     "active_users": ("user_id", "seen_ms"),
     "devices": (

@@ -19,13 +19,14 @@ from regsys.interfaces import IAccountStore, IUserLookup
 from regsys.interfaces.internal import IAccountData
 from regsys.model import GUEST_DEVICE_ID, NewAccount, User, UserID
 from regsys.model.accounts import NewPassword, Outcome, password_fingerprint
-from regsys.model.devices import ALL_DEVICES, WhichDevices
+from regsys.model.devices import WhichDevices
 from regsys.model.jobs import NewJob
 from regsys.model.provisioning import Attempt
 from regsys.storage import (
+    approvals,
     consents,
+    deactivation,
     devices,
-    external_ids,
     idempotency_keys,
     jobs,
     logins,
@@ -101,7 +102,7 @@ class UserStore:
         ``erase`` is remembered once it was given. ``jobs`` are written with it, with a lease of
         this process. Idempotent; nothing is written for a user who does not exist."""
         removed = await self.db.transaction(
-            "deactivate_user", _deactivate, user_id, erase, jobs, now_ms, self.ended
+            "deactivate_user", deactivation.deactivate, user_id, erase, jobs, now_ms, self.ended
         )
         await devices.tell(removed, self.ended, self.logged_out)
 
@@ -154,6 +155,7 @@ def _create(txn: Transaction, new: NewAccount, may_be_first: bool, also: Optiona
         server_state.note_real_user(txn, new)
     if new.device is not None:
         devices.put(txn, new.user_id, new.device)
+    approvals.record(txn, new)
     sessions.finish(txn, new)
     provisioning.mark_account(txn, new)
     written = jobs.insert_held(txn, new.jobs, new.created_ms)
@@ -223,28 +225,6 @@ def _change_password(
     if not new.ends_logins:
         return True, none_removed
     return True, devices.remove(txn, new.user_id, WhichDevices(keeping=new.device_id), ended)
-
-
-def _deactivate(
-    txn: Transaction,
-    user_id: UserID,
-    erase: bool,
-    jobs_after: Sequence[NewJob],
-    now_ms: int,
-    ended: Optional[devices.EndedLogins],
-) -> devices.Removed:
-    # In this order: a transaction that adds a device has locked the row, and its device is deleted
-    # below, or it finds the user deactivated.
-    exists = txn.run(
-        "UPDATE users SET deactivated = TRUE, password_hash = NULL, erased = erased OR ?"
-        " WHERE user_id = ?",
-        (erase, str(user_id)),
-    )
-    if not exists:
-        return devices.Removed(user_id)
-    external_ids.forget(txn, user_id)
-    jobs.insert_held(txn, jobs_after, now_ms)
-    return devices.remove(txn, user_id, ALL_DEVICES, ended, erase)
 
 
 def _made_by(txn: Transaction, key: str) -> Optional[UserID]:

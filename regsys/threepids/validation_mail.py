@@ -30,9 +30,12 @@ from regsys.templates import Templates, fault
 
 __all__ = [
     "ADD_THREEPID",
+    "APPROVED",
     "IN_USE",
     "PASSWORD_RESET",
+    "REFUSED",
     "REGISTRATION",
+    "WAITING",
     "Mails",
     "ValidationMailSender",
 ]
@@ -40,6 +43,10 @@ __all__ = [
 # Hands a mail to the mail server. Raises MailDeferred if the mail should be sent again, MailRefused
 # if that would be useless.
 Deliver = Callable[[Mail], Awaitable[None]]
+
+# Mails about approval: to people, and to administrators.
+APPROVED, REFUSED, WAITING = "approved", "refused", "approvals_waiting"
+_ABOUT = (APPROVED, REFUSED, WAITING)
 
 _log = Logger()
 _PARTS = ("txt", "html")
@@ -110,6 +117,36 @@ class Mails:
             message_id=message_id,
         )
 
+    def compose_about(
+        self,
+        kind: str,
+        to: str,
+        languages: Sequence[str],
+        *,
+        message_id: Optional[str] = None,
+        user_id: str = "",
+        reason: str = "",
+        link: str = "",
+        count: int = 0,
+    ) -> Mail:
+        """A mail about approval, in the best of the reader's ``languages``: APPROVED or REFUSED to
+        the person of ``user_id``, with the ``reason`` that the administrator gives, if any; WAITING
+        to an administrator, that ``count`` accounts wait, with the ``link`` of the page."""
+        values = {**self._values(to, link, None, False, user_id, ""), "count": count}
+        # Of these only the line ends are kept.
+        values["reason"] = [_CONTROLS.sub("", line) for line in reason.splitlines()]
+        text, html = (self._render(f"mails/{kind}.{part}", languages, values) for part in _PARTS)
+        subject = self.ours.render(
+            "mails/subject.txt", languages, kind=kind, app_name=self.config.app_name, count=count
+        )
+        return Mail(
+            to=to,
+            subject=_CONTROLS.sub("", f"[{self.server_name}] {subject.strip()}"),
+            text=text,
+            html=html,
+            message_id=message_id,
+        )
+
     def _values(
         self,
         to: str,
@@ -160,7 +197,7 @@ class Mails:
 
     def _check_templates(self) -> None:
         problems = []
-        for kind, part, registering in itertools.product(KINDS, _PARTS, (True, False)):
+        for kind, part, registering in itertools.product((*KINDS, *_ABOUT), _PARTS, (True, False)):
             body = self._values(
                 "a@example.com",
                 "https://example.com/",
@@ -169,10 +206,12 @@ class Mails:
                 "@a:example.com",
                 "192.0.2.1",
             )
+            if kind in _ABOUT:
+                body = {**body, "count": 2, "reason": ["why"] if registering else []}
             name = f"mails/{kind}.{part}"
             chosen = self.config.templates.get(name)
             templates = self.ours if chosen is None else self.theirs
-            subject = {"kind": kind, "app_name": "", "registering": registering}
+            subject = {"kind": kind, "app_name": "", "registering": registering, "count": 2}
             for file, values in ((chosen or name, body), ("mails/subject.txt", subject)):
                 try:
                     for language in templates.languages:

@@ -13,6 +13,7 @@ RECAPTCHA = "m.login.recaptcha"
 HCAPTCHA = "org.regsys.hcaptcha"
 TURNSTILE = "org.regsys.turnstile"
 PROOF_OF_WORK = "org.regsys.altcha"
+REASON = "org.regsys.registration_reason"
 
 # The stage of each kind of captcha that can be configured.
 CAPTCHAS: Mapping[str, str] = {

@@ -23,6 +23,7 @@ def register(signup: Signup, appservices: AppserviceRequests, clock: IReactorTim
             uri=call.uri,
             client=call.client,
             access_token=call.access_token,
+            languages=call.languages,
             gone=call.gone,
         )
         outcome = await signup.attempt(request)

@@ -35,6 +35,7 @@ from regsys.threepids.changes import EmbeddedThreepids
 from regsys.wiring import activity, replication
 from regsys.wiring import threepids as threepid_wiring
 from regsys.wiring.activity import ActivityParts
+from regsys.wiring.approvals import ApprovalParts
 from regsys.wiring.assembly import assemble
 from regsys.wiring.delegation import NO_JOBS
 from regsys.wiring.embedders_parts import EmbeddersParts
@@ -79,7 +80,8 @@ def standalone(
     logins, ended = parts.hooks.logins.begun, parts.hooks.logins.ended
     # The end of a guest's login is told before the user's login.
     told = (ended.registered, logins.registered)
-    on_created = (metrics.registered, *base.active.on_created, *told)
+    approvals = ApprovalParts.of(parts, own, deactivation)
+    on_created = (metrics.registered, *base.active.on_created, *told, approvals.watch.created)
     local = LocalWriter(
         accounts=own.users,
         devices=own.devices,
@@ -101,6 +103,7 @@ def standalone(
         writer,
         deactivation=deactivation.run,
         delegated=delegated,
+        approvals=approvals,
         for_workers=replication.endpoint_for_workers(parts, writer),
     )
 

@@ -17,6 +17,7 @@ from regsys.storage.housekeeping import Housekeeping
 from regsys.templates import Templates
 from regsys.web.pages import Pages
 from regsys.wiring import jobs, template_checks
+from regsys.wiring.approvals import NO_MAILS, ApprovalParts
 from regsys.wiring.delegation import FIRST_JOBS, NO_JOBS, URGENT
 from regsys.wiring.endpoints import endpoints
 from regsys.wiring.foundation import Foundation
@@ -35,12 +36,14 @@ def assemble(
     recovery: Optional[Handler] = None,
     deactivation: Optional[Handler] = None,
     delegated: Mapping[str, Optional[Handler]] = NO_JOBS,
+    approvals: Optional[ApprovalParts] = None,
     for_workers: Optional[ForWorkers] = None,
     announce: Optional[Announce] = None,
 ) -> Subsystem:
     """``recovery`` runs the jobs that finish accounts in a homeserver's store, ``deactivation``
     those that finish the deactivation of ours; None if there are none. ``delegated`` runs those
-    that tell a homeserver of accounts and logins. ``for_workers`` makes what workers call; None
+    that tell a homeserver of accounts and logins. ``approvals``: None where this process decides
+    about no account. ``for_workers`` makes what workers call; None
     where there are none. ``announce`` tells another process, which runs all jobs and deletes what
     has expired; None where this one does."""
     parts, stores, active, config = base.parts, base.stores, base.active, base.parts.config
@@ -50,6 +53,7 @@ def assemble(
     handlers: Mapping[str, Optional[Handler]] = {}
     if runs_jobs:
         own = {RECOVERY: recovery, FINISH_DEACTIVATION: deactivation, **delegated}
+        own |= NO_MAILS if approvals is None else approvals.handlers()
         handlers = jobs.handlers(parts, base.planned, post_consent, own)
     runner = JobRunner(
         parts.stores.jobs,
@@ -63,8 +67,8 @@ def assemble(
     )
     _check_templates(parts, made.signup)
     pages = Pages(Templates.load(config.public_baseurl, parts.template_directories))
-    devices = () if stores.own is None else (stores.own.devices,)
-    expiring = (*parts.stores.expiring, *devices, *active.expiring) if runs_jobs else ()
+    own_expiring = () if stores.own is None else stores.own.expiring
+    expiring = (*parts.stores.expiring, *own_expiring, *active.expiring) if runs_jobs else ()
     waiting = jobs.warnings(
         config,
         has_rooms=stores.rooms is not None,
@@ -87,12 +91,16 @@ def assemble(
         refusals=RefusalLog(parts.clock, address_key, frozenset(made.signup.uia.stages)),
         reloadable=(parts.name_rules, *parts.threepid_rules.files),
         endpoints={
-            endpoint.name: endpoint for endpoint in endpoints(parts, stores, made, pages, active)
+            endpoint.name: endpoint
+            for endpoint in endpoints(parts, stores, made, pages, active, approvals)
         },
         for_workers=() if for_workers is None else (for_workers(made.handler, runner),),
         warnings=(*config.warnings, *(waiting if runs_jobs else ())),
         hashes=made.signup.hashes,
-        housekeeping=Housekeeping(expiring, parts.clock),
+        approvals=None if approvals is None else approvals.approvals,
+        housekeeping=Housekeeping(
+            expiring, parts.clock, () if approvals is None else (approvals.watch.look,)
+        ),
         activity=active.activity,
         # Last, so that the API object may have all that is made above.
         modules=load_modules(config, parts.hooks, apis.parts),

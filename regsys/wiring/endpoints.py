@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Sequence
+from typing import Iterator, Optional, Sequence
 
 from regsys.client_api.expired_accounts import UnexpiredAuth
 from regsys.client_api.login import PasswordLogin
@@ -44,13 +44,19 @@ from regsys.web.actors import Actors
 from regsys.web.pages import Pages
 from regsys.wiring import accounts, threepids, uia, validations
 from regsys.wiring.activity import ActivityParts
+from regsys.wiring.approvals import ApprovalParts
 from regsys.wiring.parts import Parts
 from regsys.wiring.rules import Rules
 from regsys.wiring.stores import AccountStores, OwnTables
 
 
 def endpoints(
-    parts: Parts, stores: AccountStores, rules: Rules, pages: Pages, active: ActivityParts
+    parts: Parts,
+    stores: AccountStores,
+    rules: Rules,
+    pages: Pages,
+    active: ActivityParts,
+    approvals: Optional[ApprovalParts],
 ) -> list[Endpoint]:
     """All that these stores and this configuration have an endpoint for."""
     config, auth = parts.config, unexpired_auth(parts, stores)
@@ -64,6 +70,8 @@ def endpoints(
     ]
     if stores.own is not None:
         made += _own_accounts(parts, stores, stores.own, rules)
+    if approvals is not None:
+        made += approvals.endpoints(parts, auth, rules.passwords, pages)
     if stores.addresses is not None:
         made += _account_threepids(parts, stores, stores.addresses, rules)
     if config.introspection_secret is not None:

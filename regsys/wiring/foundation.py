@@ -70,6 +70,8 @@ class Foundation:
             account_data.append(self.stores.addresses)
         ours = self.parts.stores
         account_data += [*self.active.account_data, ours.sessions, ours.validations]
+        if self.stores.own is not None:
+            account_data += [self.stores.own.approvals, self.stores.own.administrator_sessions]
         return Deactivation(account_data, self.parts.unbinder.unbind_all_of)
 
     def own_deactivation(self, own: OwnTables) -> OwnDeactivation:
@@ -87,7 +89,8 @@ def over_own_tables(given: Given) -> tuple[OwnTables, Foundation]:
     parts, clock = Parts.of(given), given.clock
     ended = None if parts.delegation is None else parts.delegation.logins_end
     logged_out = parts.hooks.logins.ended.logged_out
-    own = OwnTables.in_database(parts.process.database, clock, ended, logged_out)
+    kept_ms = parts.config.approval.kept_ms
+    own = OwnTables.in_database(parts.process.database, clock, ended, logged_out, kept_ms)
     active = ActivityParts.of_own_accounts(parts)
     auth = TokenAuth(logins=own.devices, accounts=own.users, guests=parts.guests, clock=clock)
     stores = AccountStores(

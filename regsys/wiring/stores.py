@@ -18,6 +18,8 @@ from regsys.interfaces import (
     IUserLookup,
 )
 from regsys.model import UserID
+from regsys.storage.administrator_sessions import AdministratorSessionStore
+from regsys.storage.approvals import ApprovalStore
 from regsys.storage.consents import ConsentStore
 from regsys.storage.devices import DeviceStore, EndedLogins, LoggedOut
 from regsys.storage.encryption import Encryptor
@@ -92,18 +94,33 @@ class OwnTables:
     devices: DeviceStore
     threepids: ThreepidStore
     pushers: PusherStore
+    approvals: ApprovalStore
+    administrator_sessions: AdministratorSessionStore
 
     @classmethod
     def in_database(
-        cls, database: Any, clock: Any, ended: Optional[EndedLogins], logged_out: LoggedOut
+        cls,
+        database: Any,
+        clock: Any,
+        ended: Optional[EndedLogins],
+        logged_out: LoggedOut,
+        decisions_kept_ms: int,
     ) -> OwnTables:
-        """``ended`` and ``logged_out`` are told of logins that end, as in DeviceStore."""
+        """``ended`` and ``logged_out`` are told of logins that end, as in DeviceStore.
+        ``decisions_kept_ms``: how long decisions about approval are kept."""
         return cls(
             users=UserStore(database, ended, logged_out),
             devices=DeviceStore(database, clock, ended, logged_out),
             threepids=ThreepidStore(database),
             pushers=PusherStore(database),
+            approvals=ApprovalStore(database, ended, logged_out, decisions_kept_ms),
+            administrator_sessions=AdministratorSessionStore(database),
         )
+
+    @property
+    def expiring(self) -> tuple[Any, ...]:
+        """Those whose rows expire."""
+        return self.devices, self.approvals, self.administrator_sessions
 
 
 @attr.frozen(kw_only=True)

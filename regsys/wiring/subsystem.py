@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from regsys import http
+from regsys.accounts.approvals import Approvals
 from regsys.accounts.followers import check_followers
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.monthly_active_users import Activity
@@ -177,6 +178,8 @@ class Subsystem(service.Service):
     for_workers: Sequence[Endpoint] = ()
     _warnings: Sequence[str] = ()
     _activity: Optional[Activity] = None
+    # None where this process decides about no account: a worker's, and an embedded one's.
+    approvals: Optional[Approvals] = None
     # The loaded modules, which live as long as this.
     modules: Sequence[LoadedModule] = ()
     _web_resources: WebResources = attr.field(factory=WebResources)

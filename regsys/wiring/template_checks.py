@@ -10,6 +10,7 @@ from jinja2 import Undefined
 from regsys.config import Config, ConfigError, PasswordPolicy
 from regsys.interfaces import StagePage
 from regsys.model import MailPurpose, UserID
+from regsys.model.approvals import Decided, Decision, WaitingAccount
 from regsys.model.threepids import Validation
 from regsys.templates import Templates, fault
 from regsys.threepids.validation_mail import Mails
@@ -34,6 +35,7 @@ _PARAMS: Mapping[str, Mapping[str, Any]] = {
         "signature": "0",
     },
     "hcaptcha": {"public_key": "key"},
+    "reason": {"max_length": 1000},
     "recaptcha": {"public_key": "key"},
     "registration_token": {},
     "terms": {
@@ -119,6 +121,7 @@ def _samples() -> Iterator[tuple[str, dict[str, Any]]]:
             values = {"stage": stage, "params": params, "session_id": "s", "failure": failure}
             yield "stage.html", {**values, "page": page}
     yield from _address_samples()
+    yield from _approval_samples()
     for on in (True, False):
         yield (
             "register.html",
@@ -138,6 +141,46 @@ def _samples() -> Iterator[tuple[str, dict[str, Any]]]:
                 "names_are_secret": on,
             },
         )
+
+
+def _approval_samples() -> Iterator[tuple[str, dict[str, Any]]]:
+    user_id = UserID("alice", _SERVER)
+    accounts = [
+        WaitingAccount(user_id=user_id, requested_ms=1, created_ms=1),
+        WaitingAccount(
+            user_id=user_id,
+            requested_ms=1,
+            created_ms=1,
+            display_name="Alice",
+            reason="Why",
+            address="192.0.2.1",
+            emails=("a@example.com",),
+            phones=("49123",),
+        ),
+    ]
+    decided = [
+        Decided(user_id=user_id, decision=what, by=f"@root:{_SERVER}", decided_ms=1)
+        for what in Decision
+    ]
+    for failure in (None, "It failed."):
+        common = {"server_name": _SERVER, "failure": failure}
+        yield "approvals_login.html", {**common, "user": "root"}
+        for before in (None, *decided):
+            yield (
+                "approvals.html",
+                {
+                    **common,
+                    "who": f"@root:{_SERVER}",
+                    "accounts": accounts if before is None else (),
+                    "count": 2,
+                    "next": "1" if before is None else None,
+                    "about": str(user_id),
+                    "decided": before,
+                    "form_token": "token",
+                    "max_reason": 1000,
+                    "utc": str,
+                },
+            )
 
 
 def _address_samples() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -21,6 +21,7 @@ from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.login_types import PASSWORD
 from regsys.model.networks import address_key
 from regsys.outbound.captcha import SiteVerify
+from regsys.registration_reason import ReasonStage
 from regsys.registration_tokens import RegistrationTokenStage
 from regsys.threepids.addresses import AddressOwners, NewcomersThreepids
 from regsys.threepids.stages import DelegatedResetStage, EmailIdentityStage, ResetStage
@@ -157,6 +158,8 @@ def _ours(parts: Parts, token_limit: ILimiter) -> list[IStage]:
                 clock=parts.clock,
             )
         )
+    if config.approval.ask_reason:
+        offered.append(ReasonStage())
     # Also where no flow asks for it: a client may register with a validated number (B16.2).
     if "msisdn" in config.threepids.addable:
         offered.append(validations.msisdn_stage(parts))

@@ -7,6 +7,7 @@ from typing import Optional
 from jinja2 import Undefined
 
 from regsys.client_api.signup import Signup
+from regsys.config import EmailConfig
 from regsys.http import Endpoint
 from regsys.interfaces import ISmsSender, IStage, IValidationMails
 from regsys.interfaces.internal import IPhoneValidation
@@ -23,7 +24,7 @@ from regsys.threepids.validation import (
     ValidationLimits,
     Validations,
 )
-from regsys.threepids.validation_mail import Mails, ValidationMailSender
+from regsys.threepids.validation_mail import Deliver, Mails, ValidationMailSender
 from regsys.threepids.validation_mailer import ValidationMailer
 from regsys.threepids.validation_tokens import ValidationTokens
 from regsys.uia.prerequisites import Prerequisites
@@ -170,13 +171,21 @@ def _mails(parts: Parts) -> Optional[IValidationMails]:
     config = parts.config
     if parts.hooks.mails is not None or config.email is None:
         return parts.hooks.mails
+    return ValidationMailSender(
+        mails=composer(parts, config.email), deliver=delivery(parts, config.email)
+    )
+
+
+def composer(parts: Parts, email: EmailConfig) -> Mails:
+    """What composes our mails."""
+    config = parts.config
+    return Mails.load(email, config.server_name, config.public_baseurl, parts.template_directories)
+
+
+def delivery(parts: Parts, email: EmailConfig) -> Deliver:
+    """What hands a mail to the mail server that is configured."""
     # Not above: Twisted's mail package installs a reactor when it is imported. An embedder may
     # install one of its own after it has imported us, and processes are forked before.
     from regsys.outbound.email import SMTPMailer
 
-    return ValidationMailSender(
-        mails=Mails.load(
-            config.email, config.server_name, config.public_baseurl, parts.template_directories
-        ),
-        deliver=SMTPMailer.on(parts.clock, config.email, config.server_name).send,
-    )
+    return SMTPMailer.on(parts.clock, email, parts.config.server_name).send

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.accounts.embedded_writer import recovery_payload
 from regsys.model import LoginTerms, NewAccount, NewDevice, Threepid
 from regsys.model.account_json import account_json, parse_account
+from regsys.model.approvals import ApprovalRequest
 from regsys.model.jobs import NewJob
 from regsys.testing.contracts.case import NOW_MS, user
 from tests.contracts.writer import logins
@@ -54,6 +55,7 @@ WHOLE = NewAccount(
         auth_provider_session_id="sid",
     ),
     jobs=(NewJob(kind="greet", payload={"name": "Alice"}, job_id="job", dedup_key="greet alice"),),
+    approval_request=ApprovalRequest(reason="why", address="192.0.2.1", languages=("de", "en")),
 )
 GUEST_TERMS = LoginTerms(device_id="guest_device", is_guest=True)
 GUEST = NewAccount(
@@ -161,6 +163,7 @@ STORED = {
     "approved": False,
     "stages": {"m.login.dummy": True, "org.example.door": {"door": ["front", 1.5, None]}},
     "extra": {"invitation": "i-1"},
+    "approval_request": {"reason": "why", "address": "192.0.2.1", "languages": ["de", "en"]},
 }
 
 
@@ -178,6 +181,7 @@ class RecoveryTests(SynchronousTestCase):
             "admin": False,
             "approved": True,
             "stages": {},
+            "approval_request": None,
             "extra": {},
             "jobs": (),
         }

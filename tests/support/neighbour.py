@@ -190,4 +190,22 @@ def _rows_with_fixed_names(txn: Transaction) -> None:
     )
     txn.insert("adopted_registration_tokens", token=NEIGHBOUR, completed=0)
     txn.insert("hand_backs", written_ms=FAR_MS)
+    txn.insert(
+        "approvals",
+        user_id=str(USER),
+        reason=NEIGHBOUR,
+        languages="[]",
+        requested_ms=FAR_MS,
+        told_ms=FAR_MS,
+        decision="approved",
+        decided_ms=FAR_MS,
+        decided_by=NEIGHBOUR,
+    )
+    txn.insert(
+        "administrator_sessions",
+        session_hash=NEIGHBOUR,
+        user_id=str(USER),
+        password_fingerprint=NEIGHBOUR,
+        expires_ms=FAR_MS,
+    )
     txn.insert("adoption_progress", name=NEIGHBOUR, after_user=NEIGHBOUR)

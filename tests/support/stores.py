@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 
 from regsys.config import BlockingConfig
+from regsys.storage.approvals import ApprovalStore
 from regsys.storage.database import Database
 from regsys.storage.devices import DeviceStore
 from regsys.storage.embedded_accounts import EmbeddedAccountStore
@@ -22,6 +23,7 @@ class Stores:
         self.db = db
         self.users = UserStore(db)
         self.guests = GuestStore(db)
+        self.approvals = ApprovalStore(db)
         self.activity = ActivityStore(
             db=db, config=BlockingConfig(counts_users=True), tracks_guests=True
         )

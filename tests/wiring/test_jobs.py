@@ -41,6 +41,8 @@ DELEGATED = {
     "end_logins",
     "send_emails",
 }
+# The mails of our own accounts alone.
+APPROVAL = {"approval_decision_mail", "approvals_waiting_mail"}
 # What the tests' server has no mail server, gateway, homeserver or directory for, and what it
 # never writes.
 ELSEWHERE = {
@@ -50,6 +52,7 @@ ELSEWHERE = {
     "auto_join",
     "validation_mail",
     "validation_sms",
+    *APPROVAL,
     *DELEGATED,
 }
 
@@ -90,7 +93,9 @@ class JobKindTests(SystemCase):
         registration."""
         reserved = [{"medium": "email", "address": "a@mail.example"}]
         runner = self.whole(mau_limit_reserved_threepids=reserved).jobs
-        self.assertEqual(runner.kinds - set(runner._handlers), {FINISH_DEACTIVATION} | DELEGATED)
+        self.assertEqual(
+            runner.kinds - set(runner._handlers), {FINISH_DEACTIVATION} | APPROVAL | DELEGATED
+        )
         ours = self.subsystem.jobs
         self.assertIn(FINISH_DEACTIVATION, ours._handlers)
         self.assertNotIn(RECOVERY, ours._handlers)

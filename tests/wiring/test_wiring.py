@@ -77,7 +77,10 @@ OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES
 RESETS = {f"password_{name}" for name in ("email_request_token", "msisdn_request_token")}
 LIVES = {"password", "deactivate", "devices", "device", "delete_devices", "capabilities"}
 LOGINS = {"login", "logout", "logout_all", "refresh", "versions", "pushers"}
-STANDALONE = OURS | THREEPIDS | LOGINS | LIVES | RESETS | {"password_email_submit_token"}
+APPROVALS = {"approvals", "approval_approve", "approval_refuse"}
+STANDALONE = (
+    OURS | APPROVALS | THREEPIDS | LOGINS | LIVES | RESETS | {"password_email_submit_token"}
+)
 
 
 @implementer(IAgent)
@@ -179,7 +182,7 @@ class EndpointTests(SystemCase):
         """A name that no endpoint has is refused with those that there are, and with the one that
         was probably meant."""
         error = self.assertRaises(ValueError, self.subsystem.resource, ["versions", "regster"])
-        self.assertIn("'regster' here (did you mean 'register'?): there are availab", str(error))
+        self.assertIn("'regster' here (did you mean 'register'?): there are approval", str(error))
         self.assertIn("refresh, register, registration_page", str(error))
         error = self.assertRaises(ValueError, self.subsystem.resource, ["no such"])
         self.assertNotIn("mean", str(error))

@@ -9,6 +9,7 @@ import argparse
 from importlib import metadata
 
 from regsys.cli.arguments.adoption import add_adopt, add_hand_back
+from regsys.cli.arguments.approvals import add_approvals
 from regsys.cli.arguments.jobs import add_jobs
 from regsys.cli.arguments.privacy import add_privacy
 from regsys.cli.arguments.serve import add_serve
@@ -68,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
     )
     approve = command("approve-user", "Let an account that waits for approval log in.")
     approve.add_argument("name", help="the user name, the part before the colon")
+    add_approvals(
+        command("approvals", "Show who waits for approval, approve or refuse accounts."), common
+    )
     add_token(command("token", "Make, list, show or revoke registration tokens."), common)
     add_jobs(command("jobs", "Show or retry what is still to be done after registrations."), common)
     add_privacy(command("privacy", "Show or erase what is kept about one account."), common)

@@ -1,0 +1,34 @@
+"""The one transaction that deactivates an account of ours."""
+
+from __future__ import annotations
+
+from typing import Optional, Sequence
+
+from regsys.model import UserID
+from regsys.model.devices import ALL_DEVICES
+from regsys.model.jobs import NewJob
+from regsys.storage import devices, external_ids, jobs
+from regsys.storage.database import Transaction
+
+
+def deactivate(
+    txn: Transaction,
+    user_id: UserID,
+    erase: bool,
+    jobs_after: Sequence[NewJob],
+    now_ms: int,
+    ended: Optional[devices.EndedLogins],
+) -> devices.Removed:
+    """As ``UserStore.deactivate``; the caller calls ``devices.tell`` after the commit."""
+    # In this order: a transaction that adds a device has locked the row, and its device is deleted
+    # below, or it finds the user deactivated.
+    exists = txn.run(
+        "UPDATE users SET deactivated = TRUE, password_hash = NULL, erased = erased OR ?"
+        " WHERE user_id = ?",
+        (erase, str(user_id)),
+    )
+    if not exists:
+        return devices.Removed(user_id)
+    external_ids.forget(txn, user_id)
+    jobs.insert_held(txn, jobs_after, now_ms)
+    return devices.remove(txn, user_id, ALL_DEVICES, ended, erase)
