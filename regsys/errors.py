@@ -577,6 +577,11 @@ class NoAnswer(Exception):
     """Another server gave no answer to work with; the text says why, for an operator."""
 
 
+class ShadowServerRefused(Exception):
+    """The shadow server has refused an account, and would again; the text says how, for an
+    operator."""
+
+
 class NoMaster(Exception):
     """The master has not answered, or not in full; the text says why. It may have done what it was
     asked for."""

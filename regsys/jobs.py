@@ -57,6 +57,15 @@ def wait_ms(attempts: int) -> int:
     return longest // 2 + secrets.randbelow(longest // 2 + 1)
 
 
+class NotYet(Exception):
+    """Raised by a handler: it is too early for the job, which has not failed. It is run again after
+    ``wait_s``, at most an hour."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__()
+        self.wait_s = wait_s
+
+
 class JobRunner:
     """Runs the jobs of this process, and claims those whose lease has ended.
 
@@ -281,6 +290,9 @@ class JobRunner:
         deadlines.leave()
         try:
             await self._handlers[job.kind](job)
+        except NotYet as early:
+            later_ms = min(round(early.wait_s * 1000), JOB_LONGEST_WAIT_MS)
+            await self._store.put_off(job.job_id, clock.now_ms(self._clock) + later_ms)
         except Exception as error:  # whatever a handler raises, the job is kept and retried
             await self._failed(job, f"{type(error).__name__}: {error}")
         else:

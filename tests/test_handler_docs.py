@@ -35,6 +35,7 @@ ORIGINAL: Mapping[str, str] = {
     "post_consent_actions": "user_id",
     "check_registration_ratelimit": "address",
     "check_user_id_not_appservice_exclusive": "user_id allowed_appservice",
+    "shadow_register": "localpart display_name auth_result params",
 }
 
 

@@ -18,6 +18,7 @@ from regsys.jobs import (
     URGENT_POLL_S,
     HeldJobs,
     JobRunner,
+    NotYet,
     wait_ms,
 )
 from regsys.metrics import Metrics
@@ -58,6 +59,40 @@ class WorkerTests(SynchronousTestCase):
         self.assertEqual(announced, [{KIND}])
         self.successResultOf(Deferred.fromCoroutine(run_due(other)))
         self.assertEqual([job.kind for job in done], [KIND])
+
+
+class NotYetTests(SynchronousTestCase):
+    def test_later(self) -> None:
+        """A handler may find that it is too early: then the job waits as long as it says, an hour
+        at most, and has not failed."""
+        clock, metrics = Clock(), Metrics()
+        clock.advance(1000)
+        store = JobStore(memory_database(self, clock))
+        runs: list[int] = []
+        wait_s = 600.0
+
+        async def work(job: Job) -> None:
+            runs.append(job.attempts)
+            raise NotYet(wait_s)
+
+        runner = JobRunner(store, clock, handlers={KIND: work}, held=HeldJobs(), metrics=metrics)
+
+        def pass_by(seconds: float) -> None:
+            clock.advance(seconds)
+            self.successResultOf(Deferred.fromCoroutine(run_due(runner)))
+
+        self.successResultOf(Deferred.fromCoroutine(store.add([NewJob(kind=KIND)], 1_000_000)))
+        with capturedLogs() as events:
+            pass_by(0)
+            pass_by(599)
+            self.assertEqual(runs, [1])
+            pass_by(1)
+            wait_s = 7 * 24 * 3600.0
+            pass_by(600)
+            pass_by(3600)
+        self.assertEqual(runs, [1, 2, 2, 2])
+        self.assertEqual(events, [])
+        self.assertEqual(metrics.jobs_failed.labels(KIND)._value.get(), 0)
 
 
 class WaitTests(SynchronousTestCase):

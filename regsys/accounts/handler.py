@@ -13,6 +13,7 @@ from regsys.accounts.appservice_account import Ghosts
 from regsys.accounts.new_account import AccountPlanner, canonical_emails, canonical_threepids
 from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.registration_fields import registration_of
+from regsys.accounts.shadow_server import ShadowServer
 from regsys.accounts.steps import Steps
 from regsys.accounts.usernames import Usernames
 from regsys.credentials.hashing import HashingPool
@@ -62,6 +63,7 @@ class RegistrationHandler:
     _post_consent: PostConsent
     _sessions: SessionStore
     _told_of_logouts: Callable[[UserID, Sequence[Optional[str]]], None] = lambda user_id, ids: None
+    _shadow: Optional[ShadowServer] = None
     _steps: Steps = attr.field(init=False, default=_STEPS, repr=False)
 
     async def check_username(
@@ -281,6 +283,33 @@ class RegistrationHandler:
         """Begin the jobs that waited until this user accepted the policies (contract B6.3).
         Idempotent. For consents that regsys records this happens by itself."""
         await self._post_consent.post_consent_actions(UserID.of(user_id))
+
+    async def shadow_register(
+        self,
+        localpart: str,
+        display_name: Optional[str] = None,
+        auth_result: Optional[Mapping[str, Any]] = None,
+        params: Optional[Mapping[str, Any]] = None,
+    ) -> None:
+        """Have the shadow server register an account that was made elsewhere (contract B12.1). For
+        the accounts of ``register_user`` this happens by itself. It is a job, which has only begun
+        when this returns. Idempotent.
+
+        If ``display_name`` is None, the shadow server chooses one. ``auth_result``: as in
+        ``post_registration_actions``. ``params``: ``password`` (a Secret), ``device_id``,
+        ``initial_device_display_name``, ``bind_email`` and ``bind_msisdn`` of the client's request;
+        others are ignored. UserNotFound; ValueError if there is no ``shadow_server``.
+        """
+        check_type("localpart", localpart, str)
+        if self._shadow is None:
+            raise ValueError("shadow_register: the configuration has no shadow_server")
+        user_id = UserID(localpart, self._names.server_name)
+        await self._shadow.begin(
+            user_id,
+            display_name,
+            {} if auth_result is None else auth_result,
+            {} if params is None else params,
+        )
 
     async def deactivated(self, user_id: Union[UserID, str], erase: bool = False) -> bool:
         """Deactivate an account that regsys keeps: it loses its password, devices and tokens, and

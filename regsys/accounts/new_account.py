@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from typing import Iterable, Optional
+from typing import Any, Iterable, Mapping, Optional
 
 import attr
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
+from regsys.accounts.shadow_server import ShadowServer
 from regsys.config import RegistrationConfig
 from regsys.credentials.access_tokens import Logins
 from regsys.errors import InvalidParam, UserNotFound
@@ -33,7 +34,8 @@ from regsys.uia.stage_types import REASON
 @attr.frozen(kw_only=True)
 class AccountPlanner:
     """Plans accounts, their jobs and their devices. If ``users`` is None, accounts cannot be looked
-    up. ``replay_window_ms``: how long a finished UIA session repeats its answer."""
+    up. ``replay_window_ms``: how long a finished UIA session repeats its answer. If ``shadow`` is
+    None, there is no parallel server."""
 
     config: RegistrationConfig
     logins: Logins
@@ -41,6 +43,7 @@ class AccountPlanner:
     users: Optional[IUserLookup]
     clock: IReactorTime
     replay_window_ms: int = 600_000
+    shadow: Optional[ShadowServer] = None
 
     def plan(self, registration: Registration) -> PlannedAccount:
         """The account, all but its name. Raises InvalidParam for an unknown user type and for an
@@ -159,6 +162,7 @@ class PlannedAccount:
             extra=asked.extra,
             session_id=asked.session_id,
             session_until_ms=created_ms + self.planner.replay_window_ms,
+            shadow=self._shadow(),
             device=self._device(user_id),
             approval_request=None if self.approved else self._approval_request(),
         )
@@ -170,6 +174,12 @@ class PlannedAccount:
             address=None if asked.client is None else asked.client.address,
             languages=tuple(tag[:MAX_LANGUAGE] for tag in asked.languages[:MAX_LANGUAGES]),
         )
+
+    def _shadow(self) -> Mapping[str, Any]:
+        shadow = self.planner.shadow
+        if shadow is None or self.registration.make_guest:
+            return {}
+        return shadow.terms_of(self.registration)
 
     def _device(self, user_id: UserID) -> Optional[NewDevice]:
         if self.registration.device is None or self.terms is None:

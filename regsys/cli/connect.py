@@ -24,11 +24,14 @@ from regsys.config import (
     EmailConfig,
     HomeserverConfig,
     RedisConfig,
+    ShadowServerConfig,
 )
 from regsys.errors import Unavailable
 from regsys.model.buckets import Bucket
+from regsys.model.login_types import APPLICATION_SERVICE
 from regsys.outbound import redis
 from regsys.outbound.http import HTTPClient, NoAnswer
+from regsys.outbound.synapse import errcode
 from regsys.wiring.process import CannotStart
 
 
@@ -109,6 +112,8 @@ def _peers(config: Config, reactor: Any) -> list[Peer]:
         peers.append(_homeserver(config.homeserver, http))
     if config.delegation is not None:
         peers += connect_delegation.peers(config, config.delegation, http)
+    if config.shadow_server is not None:
+        peers.append(_shadow_server(config.shadow_server, http))
     if config.redis is not None:
         peers.append(_redis(config.redis, reactor))
     return peers
@@ -183,6 +188,24 @@ def _homeserver(config: HomeserverConfig, http: HTTPClient) -> Peer:
             )
 
     return Peer("regsys.homeserver.url", without_secrets(config.url), ask)
+
+
+def _shadow_server(config: ShadowServerConfig, http: HTTPClient) -> Peer:
+    async def ask() -> None:
+        # An empty name is nobody's, so that nothing is made.
+        headers = {"Authorization": f"Bearer {config.as_token.reveal()}"}
+        answer = await http.post_json(
+            f"{config.url}/_matrix/client/r0/register", {"type": APPLICATION_SERVICE}, headers
+        )
+        if answer.status == 401:
+            raise Unreachable(
+                "it does not know our as_token: is the registration file among its"
+                " app_service_config_files, and was it started since?"
+            )
+        if not 400 <= answer.status < 500 or errcode(answer) in (None, "M_UNRECOGNIZED"):
+            raise Unreachable(f"it answers {answer.status}: does a homeserver answer there?")
+
+    return Peer("shadow_server.hs_url", without_secrets(config.url), ask)
 
 
 def _redis(config: RedisConfig, reactor: Any) -> Peer:

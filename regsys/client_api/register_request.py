@@ -8,6 +8,7 @@ from typing import Any, Container, Mapping, Optional
 import attr
 
 from regsys import json_body
+from regsys.accounts.shadow_server import BINDS
 from regsys.credentials.access_tokens import MAX_DEVICE_ID, MAX_DISPLAY_NAME
 from regsys.errors import InvalidUsername, TooLarge
 from regsys.model import DeviceRequest, Secret
@@ -28,10 +29,13 @@ class RegisterRequest:
     empty: bool = False
 
     @classmethod
-    def from_body(cls, body: Mapping[str, Any], keeps_all: bool = False) -> RegisterRequest:
+    def from_body(
+        cls, body: Mapping[str, Any], keeps_all: bool = False, keeps_binds: bool = False
+    ) -> RegisterRequest:
         """Raises BadJSON for wrong types, InvalidUsername or InvalidParam for too long values.
         ``keeps_all``: the session stores every parameter, unknown ones too, but for secrets;
-        TooLarge for more than MAX_PARAMS."""
+        TooLarge for more than MAX_PARAMS. ``keeps_binds``: it stores those that a shadow server is
+        told."""
         refresh = json_body.boolean(body, "refresh_token")
         username = json_body.string(body, "username")
         if username is not None and len(username) > json_body.MAX_NAME:
@@ -48,6 +52,8 @@ class RegisterRequest:
             ),
             "inhibit_login": json_body.boolean(body, "inhibit_login") or None,
         }
+        if keeps_binds:
+            params.update((name, json_body.boolean(body, name) or None) for name in BINDS)
         kept: Mapping[str, Any] = {
             name: value for name, value in params.items() if value is not None and name not in stray
         }

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from regsys import json_body
 from regsys.accounts.handler import RegistrationHandler
+from regsys.accounts.shadow_server import BINDS
 from regsys.accounts.usernames import ascii_lower
 from regsys.client_api.chosen_names import ChosenNames
 from regsys.client_api.register_request import RegisterRequest
@@ -86,7 +87,7 @@ class _Turn:
 class Signup:
     """``flows``: those on offer, each a tuple of stages (B8.6). ``policies`` maps the name of each
     policy to the version that must be accepted. Without ``users`` a repeated answer does not say
-    that the account waits for approval."""
+    that the account waits for approval. ``has_shadow``: a shadow server is told of accounts."""
 
     handler: RegistrationHandler
     uia: UserInteractiveAuth
@@ -98,6 +99,7 @@ class Signup:
     passwords: PasswordsConfig
     policies: Mapping[str, str] = attr.field(factory=dict)
     users: Optional[IUserLookup] = None
+    has_shadow: bool = False
 
     def stages_in_flows(self) -> Sequence[IStage]:
         """The stages that are part of some flow."""
@@ -112,7 +114,9 @@ class Signup:
             return await self._guest(request)
         if request.kind != "user":
             raise Unrecognized("There is no such kind of registration.")
-        wanted = RegisterRequest.from_body(request.body, self.names.asks_modules)
+        wanted = RegisterRequest.from_body(
+            request.body, self.names.asks_modules, keeps_binds=self.has_shadow
+        )
         if request.access_token is not None:
             raise InvalidParam("Registering takes no access token: leave it out.")
         if not self.registration.enabled:
@@ -255,6 +259,7 @@ class Signup:
             name_checked=not self.registration.inhibit_user_in_use_error
             and session.guest_id is None,
             threepids_checked=True,  # by _complete
+            binds=tuple(name for name in BINDS if session.params.get(name) is True),
         )
 
     async def _complete(self, registration: Registration, session: UIASession) -> Registered:

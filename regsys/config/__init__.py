@@ -59,6 +59,7 @@ from regsys.config.proxies import ProxiesConfig, read_proxies
 from regsys.config.redis import RedisConfig, read_redis
 from regsys.config.registration import RegistrationConfig, read_oauth_only, read_registration
 from regsys.config.rooms import RoomsConfig, read_rooms
+from regsys.config.shadow_server import ShadowServerConfig, read_shadow_server
 from regsys.config.terms import TermsConfig, read_terms
 from regsys.config.threepids import AllowedThreepid, ThreepidsConfig, read_threepids
 from regsys.config.unused_options import unread_options
@@ -94,6 +95,7 @@ __all__ = [
     "RegistrationConfig",
     "RoomsConfig",
     "SessionsConfig",
+    "ShadowServerConfig",
     "TLSFiles",
     "TermsConfig",
     "ThreepidsConfig",
@@ -115,10 +117,11 @@ class Config:
     ``public_baseurl`` ends with a slash. If ``tls`` is None, no listener has TLS. If ``captcha`` is
     None, there is no captcha. ``homeserver_database`` is the homeserver's own database. If
     ``homeserver`` is None, no homeserver runs beside this service as whose application service it
-    acts; if ``delegation`` is None, it is no homeserver's auth service. ``trusted_proxies``:
-    addresses and networks as ``ipaddress.ip_network`` takes them. If ``redis`` is None, Redis is
-    not used. ``proxies``: those that outbound requests go through. If ``worker`` is None, this is a
-    main process; ``replication_secret`` is what its workers must show, None if it has none. If
+    acts; if ``delegation`` is None, it is no homeserver's auth service. If ``shadow_server`` is
+    None, there is no parallel server. ``trusted_proxies``: addresses and networks as
+    ``ipaddress.ip_network`` takes them. If ``redis`` is None, Redis is not used. ``proxies``: those
+    that outbound requests go through. If ``worker`` is None, this is a main process;
+    ``replication_secret`` is what its workers must show, None if it has none. If
     ``introspection_secret`` is None, token introspection over HTTP is off. ``log_config`` and
     ``pid_file`` are paths; None for the default logging and for no such file. If ``email`` is None,
     no mails are sent. ``template_directory`` is searched before our own templates; None if there is
@@ -151,6 +154,7 @@ class Config:
     threepids: ThreepidsConfig
     homeserver: Optional[HomeserverConfig]
     delegation: Optional[DelegationConfig]
+    shadow_server: Optional[ShadowServerConfig]
     homeserver_database: DatabaseConfig
     identity_servers: IdentityServersConfig
     trusted_proxies: tuple[str, ...]
@@ -265,6 +269,7 @@ def read(reader: Reader) -> Config:
         threepids=threepids,
         homeserver=homeserver,
         delegation=delegation,
+        shadow_server=read_shadow_server(reader.section("shadow_server")),
         homeserver_database=read_homeserver_database(reader),
         identity_servers=read_identity_servers(reader),
         trusted_proxies=trusted_proxies,

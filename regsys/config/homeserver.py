@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import attr
 
 from regsys.config.database import DatabaseConfig
-from regsys.config.values import Reader, is_given, is_on, is_url
+from regsys.config.values import Reader, fits_a_header, is_given, is_on, is_url
 from regsys.model import Secret
 
 _URL_MEND = "write where its client-server API answers, such as http://localhost:8008"
@@ -47,7 +47,7 @@ def read_homeserver(section: Reader) -> Optional[HomeserverConfig]:
         return None
     names = ("url", "as_token", "as_token_path")
     given = [name for name in names if is_given(section.data.get(name))]
-    if as_token is not None and not _fits_a_header(as_token.reveal()):
+    if as_token is not None and not fits_a_header(as_token.reveal()):
         mend = "write the as_token as it stands in the registration file"
         section.problem("as_token", "has a space or an odd character in it", mend)
     if given and "url" not in given:
@@ -86,7 +86,7 @@ def read_delegation(reader: Reader) -> Optional[DelegationConfig]:
     if not any(is_given(block.data.get(name)) for name in ("secret", "secret_path")):
         mend = "write the secret of the homeserver's file, or its path as secret_path"
         block.problem("secret", f"missing, but {here.path}.delegated is true", mend)
-    elif secret is not None and not _fits_a_header(secret.reveal()):
+    elif secret is not None and not fits_a_header(secret.reveal()):
         mend = "take a long random value of letters and digits, here and in the homeserver's file"
         block.problem("secret", "has a space or an odd character in it", mend)
     _warn_of_closed_doors(reader)
@@ -162,7 +162,3 @@ def _read_url(section: Reader) -> Optional[str]:
     if url is not None and (not is_url(url) or "?" in url or "#" in url or "@" in url):
         section.problem("url", "not the address of a homeserver", _URL_MEND)
     return None if url is None else url.rstrip("/")
-
-
-def _fits_a_header(token: str) -> bool:
-    return token.isascii() and token.isprintable() and " " not in token

@@ -86,6 +86,11 @@ def is_url(text: str) -> bool:
     return good and text.isascii() and text.isprintable() and " " not in text
 
 
+def fits_a_header(token: str) -> bool:
+    """Whether a token can be sent in the header Authorization."""
+    return token.isascii() and token.isprintable() and " " not in token
+
+
 def knows_only(text: str, *names: str) -> bool:
     """Whether the text is a valid ``%`` template with no other names than these."""
     return re.fullmatch(rf"(?:[^%]|%%|%\((?:{'|'.join(names)})\)s)*", text) is not None

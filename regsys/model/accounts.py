@@ -113,7 +113,8 @@ class NewAccount:
     Registration. ``session_id``: the UIA session that this account finishes; its answer can be
     repeated until ``session_until_ms``. If ``device`` is None, there is no login.
 
-    Internal: ``call``, by which a worker has sent it to this process; None if none has.
+    Internal: ``shadow``, what the shadow server is told of it, the password encrypted; empty if it
+    is told nothing. ``call``, by which a worker has sent it to this process; None if none has.
     ``approval_request``: what administrators see of an account that waits for approval.
     """
 
@@ -141,6 +142,7 @@ class NewAccount:
     session_until_ms: Optional[int] = None
     device: Optional[NewDevice] = None
     jobs: tuple[NewJob, ...] = ()
+    shadow: Mapping[str, Any] = attr.field(factory=dict, repr=False)
     call: Optional[ReplicationCall] = None
     approval_request: Optional[ApprovalRequest] = None
 
@@ -270,8 +272,9 @@ class Registration:
 
     Internal: ``guest_id`` (the guest who becomes a user, if an earlier request had its access
     token), ``session_id``, ``takes_over`` (as in Usernames.check), ``name_checked`` (the name was
-    checked in this request, so that only the write still decides whether it is free) and
-    ``threepids_checked`` (the same for the rules about ``threepids``).
+    checked in this request, so that only the write still decides whether it is free),
+    ``threepids_checked`` (the same for the rules about ``threepids``) and ``binds`` (which of
+    ``bind_email`` and ``bind_msisdn`` the client has asked for, where a shadow server is told).
     """
 
     key: str = attr.field(factory=lambda: secrets.token_hex(16))
@@ -301,6 +304,7 @@ class Registration:
     name_checked: bool = False
     takes_over: bool = False
     threepids_checked: bool = False
+    binds: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         _check_key(self)

@@ -1,5 +1,5 @@
-"""Encrypts other servers' secrets that are kept in the database: the database alone does not give
-them away."""
+"""Encrypts what must be kept in the database for other servers, their secrets and passwords for
+them: the database alone does not give it away."""
 
 from __future__ import annotations
 

@@ -108,6 +108,10 @@ class JobStore:
         text = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", error)
         await self.db.autocommit("postpone_job", _postpone, job_id, due_ms, text)
 
+    async def put_off(self, job_id: str, due_ms: int) -> None:
+        """Release a job for which it is too early, until ``due_ms``: it has not failed."""
+        await self.db.autocommit("put_off_job", _put_off, job_id, due_ms)
+
     async def add(self, jobs: Sequence[NewJob], now_ms: int) -> None:
         """Store jobs that are not part of an account's transaction, without a lease."""
         await self.db.transaction("add_jobs", _add, jobs, now_ms)
@@ -216,6 +220,12 @@ def _finish(txn: Transaction, job_id: str) -> None:
 
 def _postpone(txn: Transaction, job_id: str, due_ms: int, error: str) -> None:
     txn.run("UPDATE jobs SET due_ms = ?, last_error = ? WHERE job_id = ?", (due_ms, error, job_id))
+
+
+def _put_off(txn: Transaction, job_id: str, due_ms: int) -> None:
+    # One attempt: if a later one fails, it is retried soon.
+    sql = "UPDATE jobs SET due_ms = ?, attempts = 1, last_error = NULL WHERE job_id = ?"
+    txn.run(sql, (due_ms, job_id))
 
 
 def _add(txn: Transaction, jobs: Sequence[NewJob], now_ms: int) -> None:

@@ -59,6 +59,7 @@ def handler(
             users=base.stores.users,
             clock=parts.clock,
             replay_window_ms=config.sessions.replay_window_ms,
+            shadow=base.planned.shadow,
         ),
         writer=writer,
         ghosts=Ghosts(
@@ -70,6 +71,7 @@ def handler(
         ),
         post_consent=post_consent,
         sessions=parts.stores.sessions,
+        shadow=base.planned.shadow,
         # Where we keep the devices, their store tells of this.
         **({} if base.stores.own else {"told_of_logouts": parts.hooks.logins.ended.logged_out}),
     )

@@ -20,12 +20,15 @@ from regsys.accounts.post_registration_jobs import (
     JobPlanners,
 )
 from regsys.accounts.registration_notice import TELL_OF_ACCOUNT, RegistrationNotice
+from regsys.accounts.shadow_server import SHADOW_REGISTER, ShadowServer
 from regsys.config import Config
 from regsys.consent import AFTER_CONSENT
 from regsys.interfaces.internal import IJobPlanner
 from regsys.jobs import Handler
 from regsys.model.jobs import Job
 from regsys.outbound.homeserver_profiles import HomeserverDirectory, SynapseDirectory
+from regsys.outbound.shadow_server import ShadowServerClient
+from regsys.storage.encryption import Encryptor
 from regsys.threepids.changes import TELL_OF_ADDRESS, AddressNotice
 from regsys.threepids.identity_server_unbinding import UNBIND
 from regsys.threepids.validation import SEND_MAIL, SEND_SMS
@@ -46,6 +49,7 @@ class RegistrationJobs:
     auto_joiner: Optional[AutoJoiner]
     email_pusher: Optional[EmailPusher]
     emails: Optional[HomeserverEmails]
+    shadow: Optional[ShadowServer]
     followers: Sequence[FollowerNotice]
     planners: JobPlanners
 
@@ -74,6 +78,7 @@ def handlers(
         SEND_SMS: None if sender is None else sender.send,
         UNBIND: parts.unbinder.run,
         SEND_EMAILS: _run_of(planned.emails),
+        SHADOW_REGISTER: _run_of(planned.shadow),
         **of_writer,
         # Kinds of their own, ``tell_follower:<name>``.
         **{follower.kind: follower.run for follower in planned.followers},
@@ -96,6 +101,7 @@ def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
     emails = None
     if parts.delegation is not None and stores.owners is not None:
         emails = parts.delegation.emails(stores.owners)
+    shadow = _shadow_server(parts, stores)
     followers = tuple(FollowerNotice(item) for item in parts.hooks.followers)
     adds_pushers = config.email is not None and config.email.notifies_newcomers
     return RegistrationJobs(
@@ -106,10 +112,13 @@ def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
         auto_joiner=_auto_joiner(parts, stores),
         email_pusher=email_pusher,
         emails=emails,
+        shadow=shadow,
         followers=followers,
         planners=JobPlanners(
             for_all=(*_present(directory, accounts, addresses, emails), *followers),
-            for_people=_present(reserved, auto_join, email_pusher if adds_pushers else None),
+            for_people=_present(
+                reserved, auto_join, email_pusher if adds_pushers else None, shadow
+            ),
         ),
     )
 
@@ -156,6 +165,22 @@ def _directory_notice(parts: Parts, stores: AccountStores) -> Optional[Directory
         beside = HomeserverDirectory(parts.homeserver)
         return DirectoryNotice(beside, shown, of_ghosts=False, users=stores.users)
     return None
+
+
+def _shadow_server(parts: Parts, stores: AccountStores) -> Optional[ShadowServer]:
+    config = parts.config.shadow_server
+    if config is None:
+        return None
+    return ShadowServer(
+        # Its own places: if it stalls, it takes none of any other server's.
+        server=ShadowServerClient(config=config, http=parts.process.http.apart()),
+        server_name=config.server_name,
+        encryptor=Encryptor(parts.process.macaroon_secret),
+        users=stores.users,
+        jobs=parts.stores.jobs,
+        start_jobs=parts.held_jobs.put,
+        clock=parts.clock,
+    )
 
 
 def _auto_joiner(parts: Parts, stores: AccountStores) -> Optional[AutoJoiner]:

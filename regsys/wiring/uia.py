@@ -61,6 +61,7 @@ def signup(
         passwords=parts.config.passwords,
         policies=terms.versions if isinstance(terms, TermsStage) else {},
         users=users,
+        has_shadow=parts.config.shadow_server is not None,
     )
 
 

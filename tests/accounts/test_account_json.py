@@ -47,6 +47,7 @@ WHOLE = NewAccount(
     extra={"invitation": "i-1"},
     session_id="session",
     session_until_ms=NOW_MS + 4,
+    shadow={"sealed": "a ciphertext", "bind_email": True},
     device=NewDevice(
         login=logins().issue(ALICE, TERMS, "key"),
         display_name="my phone",
@@ -164,6 +165,7 @@ STORED = {
     "stages": {"m.login.dummy": True, "org.example.door": {"door": ["front", 1.5, None]}},
     "extra": {"invitation": "i-1"},
     "approval_request": {"reason": "why", "address": "192.0.2.1", "languages": ["de", "en"]},
+    "shadow": {"sealed": "a ciphertext", "bind_email": True},
 }
 
 
@@ -177,6 +179,7 @@ class RecoveryTests(SynchronousTestCase):
     def test_read(self) -> None:
         """What earlier versions have stored is read, but for what was left out."""
         left_out = {
+            "shadow": {},
             "password_hash": None,
             "admin": False,
             "approved": True,

@@ -240,6 +240,21 @@ class JobStoreContract(Contract):
         await store.postpone("one", NOW_MS, "no luck")
         self.assertEqual(await self.claim(store), [])
 
+    async def test_putOff(self) -> None:
+        """A job for which it is too early has not failed: it is claimed at its time as if it had
+        been tried once."""
+        store = self.make()
+        await store.add(jobs("one"), NOW_MS)
+        for _ in range(3):
+            (job,) = await store.claim(PLACES, NOW_MS, LEASE_MS)
+            await store.postpone("one", NOW_MS, "no luck")
+        await store.put_off("one", NOW_MS + 5)
+        (waiting,) = await self.waiting(store)
+        self.assertEqual((waiting.due_ms, waiting.last_error), (NOW_MS + 5, None))
+        self.assertEqual(await self.claim(store, NOW_MS + 4), [])
+        (job,) = await store.claim(PLACES, NOW_MS + 5, LEASE_MS)
+        self.assertEqual((job.attempts, job.payload), (2, PAYLOAD))
+
     # --- What the operator sees -----------------------------------------------------------
 
     async def test_waiting(self) -> None:

@@ -13,6 +13,7 @@ from regsys.accounts.followers import FollowerNotice
 from regsys.accounts.monthly_active_users import ReservedUsers
 from regsys.accounts.post_registration_jobs import DirectoryNotice, EmailPusher, JobPlanners
 from regsys.accounts.registration_notice import RegistrationNotice
+from regsys.accounts.shadow_server import ShadowServer
 from regsys.interfaces import ISmsSender
 from regsys.testing import (
     MemoryAccounts,
@@ -43,6 +44,8 @@ DELEGATED = {
 }
 # The mails of our own accounts alone.
 APPROVAL = {"approval_decision_mail", "approvals_waiting_mail"}
+# What is planned only where there is a shadow server.
+SHADOW = "shadow_register"
 # What the tests' server has no mail server, gateway, homeserver or directory for, and what it
 # never writes.
 ELSEWHERE = {
@@ -53,6 +56,7 @@ ELSEWHERE = {
     "validation_mail",
     "validation_sms",
     *APPROVAL,
+    SHADOW,
     *DELEGATED,
 }
 
@@ -71,6 +75,7 @@ class JobKindTests(SystemCase):
 
     def whole(self, **options: Any) -> Subsystem:
         """One that has been given all that jobs may need."""
+        options.setdefault("shadow_server", {"hs_url": "http://shadow.example", "as_token": "t"})
         chosen, accounts = config(**options), MemoryAccounts()
         devices = MemoryDevices(accounts)
         return embedded(
@@ -101,7 +106,7 @@ class JobKindTests(SystemCase):
         self.assertNotIn(RECOVERY, ours._handlers)
 
     def test_order(self) -> None:
-        """Jobs are planned in this order; the last three are not planned for ghosts."""
+        """Jobs are planned in this order; the last four are not planned for ghosts."""
         planners = self.whole(
             auto_join_rooms=["#lobby:test.example"],
             mau_limit_reserved_threepids=[{"medium": "email", "address": "a@mail.example"}],
@@ -110,7 +115,7 @@ class JobKindTests(SystemCase):
         assert isinstance(planners, JobPlanners)
         for asked, expected in (
             (planners.for_all, [DirectoryNotice, RegistrationNotice, AddressNotice]),
-            (planners.for_people, [ReservedUsers, AutoJoinPlanner, EmailPusher]),
+            (planners.for_people, [ReservedUsers, AutoJoinPlanner, EmailPusher, ShadowServer]),
         ):
             self.assertEqual([type(planner) for planner in asked], expected)
 
