@@ -156,6 +156,8 @@ class PlannedAccount:
             extra=asked.extra,
             session_id=asked.session_id,
             session_until_ms=created_ms + self.planner.replay_window_ms,
+            yields_to_holds=self.planner.config.hold_names
+            and not (asked.by_admin or asked.make_guest or upgrades_guest),
             device=self._device(user_id),
         )
 

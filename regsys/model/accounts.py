@@ -112,7 +112,8 @@ class NewAccount:
     Registration. ``session_id``: the UIA session that this account finishes; its answer can be
     repeated until ``session_until_ms``. If ``device`` is None, there is no login.
 
-    Internal: ``call``, by which a worker has sent it to this process; None if none has.
+    Internal: ``yields_to_holds``: a name that is held for a UIA session other than ``key`` is
+    refused. ``call``, by which a worker has sent it to this process; None if none has.
     """
 
     key: str
@@ -137,6 +138,7 @@ class NewAccount:
     extra: Mapping[str, Any] = attr.field(factory=dict, converter=_extra, repr=False)
     session_id: Optional[str] = None
     session_until_ms: Optional[int] = None
+    yields_to_holds: bool = False
     device: Optional[NewDevice] = None
     jobs: tuple[NewJob, ...] = ()
     call: Optional[ReplicationCall] = None

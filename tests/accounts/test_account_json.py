@@ -46,6 +46,7 @@ WHOLE = NewAccount(
     extra={"invitation": "i-1"},
     session_id="session",
     session_until_ms=NOW_MS + 4,
+    yields_to_holds=True,
     device=NewDevice(
         login=logins().issue(ALICE, TERMS, "key"),
         display_name="my phone",
@@ -168,7 +169,7 @@ class RecoveryTests(SynchronousTestCase):
     def test_stored(self) -> None:
         """A recovery job stores just this: no password hash, no token, and no field by accident."""
         self.assertEqual(json.loads(json.dumps(recovery_payload(WHOLE))), STORED)
-        left_out = {"password_hash": None, "jobs": ()}
+        left_out = {"password_hash": None, "jobs": (), "yields_to_holds": False}
         self.assertEqual(parsed(STORED), attr.evolve(WHOLE, **left_out))
 
     def test_read(self) -> None:
@@ -180,5 +181,6 @@ class RecoveryTests(SynchronousTestCase):
             "stages": {},
             "extra": {},
             "jobs": (),
+            "yields_to_holds": False,
         }
         self.assertEqual(parsed(STORED_FIRST), attr.evolve(WHOLE, **left_out))
