@@ -283,14 +283,18 @@ class UnknownStage(RegistrationError):
 class StageFailed(Exception):
     """A stage was tried and failed: becomes a 401 with the flows (contract B16.2).
 
-    ``undoes``: an earlier result of the stage is no longer valid either.
+    ``undoes``: an earlier result of the stage is no longer valid either. ``sid``: the validation
+    session that it waits for, if it is one of ours; only the operator sees it.
     """
 
-    def __init__(self, errcode: str, text: str, undoes: bool = False) -> None:
+    def __init__(
+        self, errcode: str, text: str, undoes: bool = False, sid: Optional[str] = None
+    ) -> None:
         super().__init__(text)
         self.errcode = errcode
         self.text = text
         self.undoes = undoes
+        self.sid = sid
 
 
 # --- User names, accounts, registration tokens and passwords ----------------------------------
@@ -310,6 +314,15 @@ class UsernameReserved(RegistrationError):
 
 class UsernameTaken(RegistrationError):
     errcode, sentence = "M_USER_IN_USE", "This user name is taken."
+
+
+class UsernameHeld(UsernameTaken):
+    """Another UIA session holds the name (``regsys.hold_names``)."""
+
+    sentence = (
+        "Somebody is registering with this user name just now: choose another one, or try again in"
+        " ten minutes."
+    )
 
 
 class ResourceLimitExceeded(RegistrationError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar, Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,6 +22,34 @@ from tests.support.scale import FEW_ROUNDS, SCALE
 
 DUMMY = {"type": "m.login.dummy"}
 ROUNDS = 20 * SCALE
+
+
+class HoldRaces(RaceCase):
+    options: ClassVar[Mapping[str, Any]] = {"regsys": {"hold_names": True}}
+
+    def test_oneHold(self: Any) -> None:
+        """Of sixteen sessions that name one name one has it, and completes; so has one of sixteen
+        that name the next."""
+        for number in range(FEW_ROUNDS):
+            body = {"username": f"name{number}", "password": PASSWORD}
+            answers = self.race(lambda contender, body=body: body)
+            self.assertEqual(
+                Counter(answer.errcode for answer in answers),
+                {None: 1, "M_USER_IN_USE": CONTENDERS - 1},
+            )
+            (session,) = (answer.json["session"] for answer in answers if answer.status == 401)
+            auth = {**DUMMY, "session": session}
+            ended = self.services[0].ask("POST", f"{V3}/register", {**body, "auth": auth})
+            self.assertEqual(ended.status, 200, ended)
+        self.assertAccounts(FEW_ROUNDS)
+
+
+class HoldsOnSQLiteTests(OnSQLite, HoldRaces, SynchronousTestCase):
+    pass
+
+
+class HoldsOnTwoProcessesTests(OnTwoProcesses, HoldRaces, SynchronousTestCase):
+    pass
 
 
 class Races(RaceCase):

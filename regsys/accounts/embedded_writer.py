@@ -125,7 +125,7 @@ class EmbeddedWriter(StoresWriter):
 
 
 # A recovery finds the account made and plans its jobs anew. What it does not need is not stored.
-_NOT_STORED = frozenset({"password_hash", "jobs"})
+_NOT_STORED = frozenset({"password_hash", "jobs", "yields_to_holds"})
 
 
 def recovery_payload(new: NewAccount) -> Mapping[str, Any]:

@@ -163,6 +163,8 @@ class PlannedAccount:
             session_id=asked.session_id,
             session_until_ms=created_ms + self.planner.replay_window_ms,
             shadow=self._shadow(),
+            yields_to_holds=self.planner.config.hold_names
+            and not (asked.by_admin or asked.make_guest or upgrades_guest),
             device=self._device(user_id),
             approval_request=None if self.approved else self._approval_request(),
         )

@@ -9,6 +9,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from regsys import clock
 from regsys.accounts.name_rules import NameRules
 from regsys.config import RegistrationConfig
 from regsys.errors import (
@@ -18,6 +19,7 @@ from regsys.errors import (
     SessionFinished,
     Unavailable,
     UnknownToken,
+    UsernameHeld,
     UsernameReserved,
     UsernameTaken,
 )
@@ -48,11 +50,12 @@ def ascii_lower(name: str) -> str:
 @attr.define(eq=False, kw_only=True)
 class Usernames:
     """The rules of names, asked in this order: grammar, reservations, length, the operator's
-    ``rules``, who has it (B1).
+    ``rules``, who has it, who holds it (B1).
     ``exists_elsewhere``: whether a homeserver beside us has an account of this user ID, or
     Unavailable; None if there is no such homeserver. ``number_prefix``: what generated names begin
     with, before their number. ``decided_elsewhere``: the account is made there before its client is
-    answered, so that asking once in a registration is enough."""
+    answered, so that asking once in a registration is enough. ``holder_of(name, now_ms)``: the UIA
+    session that holds a name; None if names are not held."""
 
     server_name: str
     config: RegistrationConfig
@@ -64,6 +67,7 @@ class Usernames:
     exists_elsewhere: Optional[Callable[[UserID], Awaitable[bool]]] = None
     number_prefix: str = ""
     decided_elsewhere: bool = False
+    holder_of: Optional[Callable[[str, int], Awaitable[Optional[str]]]] = None
     # The services that the log has named already.
     _logged: set[str] = attr.field(init=False, factory=set, repr=False)
     _gave_up_s: Optional[float] = attr.field(init=False, default=None, repr=False)
@@ -85,13 +89,15 @@ class Usernames:
 
         ``assigned_user_id``: the name that the UIA session has already registered. ``early``: the
         request does not complete, so that with ``inhibit_user_in_use_error`` a taken name
-        passes. ``key``: the registration's; a name that it has taken itself passes, since the
-        answer may have been lost, or another process may be about to give it. ``takes_over``: an
-        administrator says that the account of this name at a homeserver beside us belongs to the
-        same person. ``guest_id``: a guest whose access token was checked earlier, and is not needed
-        again. Whether it still is a guest is decided in the account's transaction.
+        passes. ``key``: the registration's; a name that it holds passes, and one that it has taken
+        itself, since the answer may have been lost, or another process may be about to give it.
+        ``takes_over``: an administrator says that the account of this name at a homeserver beside
+        us belongs to the same person. ``guest_id``: a guest whose access token was checked
+        earlier, and is not needed again. Whether it still is a guest is decided in the account's
+        transaction.
         ``asked_before``: the name was free in an earlier request of the same registration.
-        ``by_admin``: an administrator chooses the name, and the operator's rules do not apply.
+        ``by_admin``: an administrator chooses the name, and neither the operator's rules nor holds
+        apply.
 
         Returns the guest who is being upgraded, or None.
         """
@@ -102,14 +108,13 @@ class Usernames:
             guest = await self._check(
                 user_id, guest_access_token, assigned_user_id, silent, checked_guest, by_admin
             )
-            # Last, because it costs the most. A guest's own account is known to be ours.
-            asked_before = asked_before and self.decided_elsewhere
-            if (
-                guest is None
-                and assigned_user_id is None
-                and not (silent or takes_over or asked_before)
-            ):
-                await self.check_elsewhere(user_id)
+            # A guest's own account is known to be ours.
+            if guest is None and assigned_user_id is None and not (silent or takes_over):
+                if not by_admin:
+                    await self._check_hold(localpart, key)
+                # Last, because it costs the most.
+                if not (asked_before and self.decided_elsewhere):
+                    await self.check_elsewhere(user_id)
             return guest
         except (UsernameTaken, UnknownToken, UsernameReserved, InvalidUsername):
             # The last two as well: the rules may have changed since the account was made.
@@ -160,6 +165,13 @@ class Usernames:
             raise UsernameReserved()
         if any(owner != allowed_appservice for owner in self.services.reserved_for(user_id)):
             raise UsernameReserved()
+
+    async def _check_hold(self, localpart: str, key: Optional[str]) -> None:
+        """Raise UsernameHeld for a name that a session other than ``key`` holds."""
+        if self.holder_of is not None:
+            holder = await self.holder_of(localpart, clock.now_ms(self.clock))
+            if holder not in (None, key):
+                raise UsernameHeld()
 
     async def check_elsewhere(self, user_id: UserID) -> None:
         """Raise UsernameTaken for a name that a homeserver beside us has, Unavailable if it does

@@ -31,7 +31,7 @@ from regsys.model.buckets import Bucket
 from regsys.model.login_types import APPLICATION_SERVICE
 from regsys.outbound import redis
 from regsys.outbound.http import HTTPClient, NoAnswer
-from regsys.outbound.synapse import errcode
+from regsys.outbound.synapse_requests import errcode
 from regsys.wiring.process import CannotStart
 
 

@@ -7,11 +7,11 @@ from typing import Any, Mapping, Optional, Sequence, Union
 import attr
 from twisted.internet.defer import Deferred
 
-from regsys import json_body
+from regsys import clock, json_body
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.shadow_server import BINDS
-from regsys.accounts.usernames import ascii_lower
 from regsys.client_api.chosen_names import ChosenNames
+from regsys.client_api.name_holds import NameHolds, asked_localpart
 from regsys.client_api.register_request import RegisterRequest
 from regsys.client_api.session_passwords import SessionPasswords
 from regsys.config import PasswordsConfig, RegistrationConfig
@@ -27,6 +27,7 @@ from regsys.errors import (
     RegistrationError,
     StageFailed,
     Unrecognized,
+    UsernameHeld,
 )
 from regsys.interfaces import IStage, IUserLookup
 from regsys.model import (
@@ -93,6 +94,7 @@ class Signup:
     uia: UserInteractiveAuth
     newcomers: NewcomersThreepids
     names: ChosenNames
+    holds: NameHolds
     hashes: SessionPasswords
     flows: Sequence[Flow]
     registration: RegistrationConfig
@@ -137,7 +139,7 @@ class Signup:
             )
         async with self.uia.turn(auth.session_id, request.gone):
             session = await self.uia.find(auth.session_id, METHOD, request.uri)
-            known_name = _localpart(session)
+            known_name = asked_localpart(session)
             if not wanted.empty:
                 session = attr.evolve(session, params=wanted.session_params)
             return await self._dialogue(
@@ -187,11 +189,12 @@ class Signup:
         progress = self._with_current_terms(attempted)
         if not progress.completes(self.flows):
             if turn.is_stored:
-                await self._save(turn, session, progress)
+                if not (await self._save(turn, session, progress) or self.holds.silent):
+                    raise UsernameHeld()
             else:
                 # A session that completes at once is not stored, and needs no password id.
                 session = self.hashes.with_password_id(session, turn.password)
-                session = await self.uia.store(session, progress)
+                session = await self.holds.store(session, progress)
             self.hashes.hash_soon(session, turn.password)
             return self.uia.challenge(session, progress, self.flows, asked=turn.auth.given)
         try:
@@ -219,7 +222,7 @@ class Signup:
         """Check the user name before any stage is tried. ``registered``: the account that the
         session has made already. Returns the guest who is to become a user, or None."""
         session, token = turn.session, turn.wanted.guest_access_token
-        localpart = _localpart(session)
+        localpart = asked_localpart(session)
         if localpart is not None:
             return await self.handler.check_username(
                 localpart,
@@ -243,7 +246,7 @@ class Signup:
         return Registration(
             key=session.session_id,
             session_id=session.session_id if turn.is_stored else None,
-            localpart=_localpart(session),
+            localpart=asked_localpart(session),
             password=turn.password,
             guest_access_token=wanted.guest_access_token,
             guest_id=guest,
@@ -304,10 +307,11 @@ class Signup:
         user = None if self.users is None else await self.users.find(created.user_id.localpart)
         return user is not None and not user.approved
 
-    async def _save(self, turn: _Turn, session: UIASession, progress: Progress) -> None:
+    async def _save(self, turn: _Turn, session: UIASession, progress: Progress) -> bool:
+        """False if another session holds the name by now."""
         # A new password removes the earlier one's hash: else another process could complete the
         # session with that before the new hash is stored.
-        await self.uia.sessions.save(
+        return await self.uia.sessions.save(
             session.session_id,
             turn.request.client,
             session.params,
@@ -315,6 +319,8 @@ class Signup:
             password_id=None if turn.password is None else session.password_id,
             hashing_until_ms=session.hashing_until_ms,
             guest_id=session.guest_id,
+            hold=self.holds.wanted(session),
+            failure=progress.failed_at(clock.now_ms(self.uia.clock)),
         )
 
 
@@ -322,8 +328,3 @@ def _no_password(session: UIASession) -> MissingParam:
     if session.password_id is not None:
         return PasswordNeededAgain()
     return MissingParam("'password' is missing.")
-
-
-def _localpart(session: UIASession) -> Optional[str]:
-    username = session.params.get("username")
-    return None if username is None else ascii_lower(username)

@@ -20,7 +20,8 @@ class RegistrationConfig:
     there is no such user. If ``shared_secret`` is None, registration with it is off.
     ``in_directory``: new users may be found in the user directory.
     ``appservice_may_set_password``: application services may give the accounts that they create a
-    password, a display name and addresses.
+    password, a display name and addresses. ``hold_names``: a user name is held for the UIA session
+    that has named it.
     """
 
     enabled: bool = False
@@ -38,6 +39,7 @@ class RegistrationConfig:
     shared_secret: Optional[Secret] = None
     appservice_may_set_password: bool = False
     in_directory: bool = True
+    hold_names: bool = False
 
 
 def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
@@ -69,6 +71,7 @@ def read_registration(reader: Reader, oauth_only: bool) -> RegistrationConfig:
         shared_secret=None if oauth_only else shared_secret,
         appservice_may_set_password=reader.section("regsys").flag("appservice_may_set_password"),
         in_directory=reader.flag("show_users_in_user_directory", default=True),
+        hold_names=reader.section("regsys").flag("hold_names"),
     )
 
 

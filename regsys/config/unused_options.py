@@ -18,7 +18,6 @@ LATER = frozenset(
     email.invite_client_location email.riot_base_url
     enable_set_avatar_url
     listeners[].request_id_header listeners[].resources[].compress
-    regsys.hold_names
     user_directory worker_listeners worker_log_config worker_name worker_pid_file
     """.split()
 )

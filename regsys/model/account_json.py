@@ -71,6 +71,7 @@ _CODECS: Mapping[str, _Codec] = {
     "session_id": _AS_IT_IS,
     "session_until_ms": _AS_IT_IS,
     "shadow": _AS_IT_IS,
+    "yields_to_holds": _AS_IT_IS,
     "jobs": _Codec(
         lambda jobs: [attr.asdict(job) for job in jobs],
         lambda jobs: tuple(_parsed(NewJob, job) for job in jobs),

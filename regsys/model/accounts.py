@@ -113,9 +113,10 @@ class NewAccount:
     Registration. ``session_id``: the UIA session that this account finishes; its answer can be
     repeated until ``session_until_ms``. If ``device`` is None, there is no login.
 
-    Internal: ``shadow``, what the shadow server is told of it, the password encrypted; empty if it
-    is told nothing. ``call``, by which a worker has sent it to this process; None if none has.
-    ``approval_request``: what administrators see of an account that waits for approval.
+    Internal: ``yields_to_holds``: a name that is held for a UIA session other than ``key`` is
+    refused. ``shadow``: what the shadow server is told of it, the password encrypted; empty if it
+    is told nothing. ``call``: the one by which a worker has sent it to this process; None if
+    none has. ``approval_request``: what administrators see of an account that waits for approval.
     """
 
     key: str
@@ -140,6 +141,7 @@ class NewAccount:
     extra: Mapping[str, Any] = attr.field(factory=dict, converter=_extra, repr=False)
     session_id: Optional[str] = None
     session_until_ms: Optional[int] = None
+    yields_to_holds: bool = False
     device: Optional[NewDevice] = None
     jobs: tuple[NewJob, ...] = ()
     shadow: Mapping[str, Any] = attr.field(factory=dict, repr=False)

@@ -11,6 +11,10 @@ from regsys.model.identity import Client, UserID
 
 # How long a session lives that makes no account.
 SESSION_LIFETIME_MS = 48 * 3600 * 1000
+# How long a user name is held for the session that has named it, where names are held.
+HOLD_MS = 600_000
+# How many names the sessions of one address may hold at a time.
+MOST_HELD = 20
 
 
 @attr.frozen(kw_only=True)
@@ -23,8 +27,9 @@ class UIASession:
     end of the lease under which a process makes the hash; None if no process does. ``guest_id``:
     the guest whose access token a request had. ``address``: the IP address whose cap of open
     sessions it counts for; ``site``: the /48 of that address, if it has one. ``held_name``: the
-    user name that is reserved for the session. ``carried_out``: the request that the session is for
-    has been carried out. ``outcome`` is set once it has made its account.
+    user name that is held for the session, until ``held_until_ms`` (``regsys.hold_names``).
+    ``carried_out``: the request that the session is for has been carried out. ``outcome`` is set
+    once it has made its account.
     """
 
     session_id: str
@@ -43,6 +48,7 @@ class UIASession:
     results: Mapping[str, Any] = attr.field(factory=dict)
     clients: tuple[Client, ...] = ()
     held_name: Optional[str] = None
+    held_until_ms: Optional[int] = None
     carried_out: bool = False
     outcome: Optional[Outcome] = None
 
@@ -50,6 +56,31 @@ class UIASession:
     def finished(self) -> Optional[Outcome]:
         """The outcome of the session's registration; None while it is under way."""
         return self.outcome if self.outcome is not None and self.outcome.finished else None
+
+
+@attr.frozen(kw_only=True)
+class NameHold:
+    """A session asks at ``now_ms`` for this user name to be held until ``until_ms``; for none if
+    ``name`` is None."""
+
+    name: Optional[str]
+    now_ms: int
+
+    @property
+    def until_ms(self) -> int:
+        return self.now_ms + HOLD_MS
+
+
+@attr.frozen(kw_only=True)
+class StageFailure:
+    """At ``failed_ms`` this stage of a session has failed, with this ``errcode`` and ``text``.
+    ``sid``: the validation session that it was shown, if its client secret was right."""
+
+    stage: str
+    failed_ms: int
+    errcode: str
+    text: str
+    sid: Optional[str] = None
 
 
 @attr.frozen(kw_only=True)

@@ -13,6 +13,7 @@ from regsys.storage import (
     consents,
     idempotency_keys,
     jobs,
+    name_holds,
     registration_tokens,
     server_state,
     sessions,
@@ -35,7 +36,8 @@ class EmbeddedAccountStore:
         else the earlier outcome of the key, whose ``finished`` says whether it was completed. If it
         was not, the job's lease begins anew: the caller is about to try again.
 
-        Raises InvalidRegistrationToken if no use is left."""
+        Raises InvalidRegistrationToken if no use is left, UsernameHeld if another UIA session holds
+        the name."""
         return await self.db.transaction("reserve_outcome", _claim, new, recovery)
 
     async def complete(self, new: NewAccount, recovery_id: str) -> Optional[Sequence[NewJob]]:
@@ -57,6 +59,7 @@ class EmbeddedAccountStore:
 def _claim(txn: Transaction, new: NewAccount, recovery: NewJob) -> Optional[Outcome]:
     earlier = idempotency_keys.claim(txn, new, finished=False)
     if earlier is None:
+        name_holds.check(txn, new)
         registration_tokens.hold(txn, new)
         jobs.insert_held(txn, (recovery,), new.created_ms)
     elif not earlier.finished:

@@ -4,7 +4,7 @@ the row."""
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 import attr
 from zope.interface import implementer
@@ -13,11 +13,11 @@ from regsys.errors import UnknownSession
 from regsys.interfaces.internal import IAccountData, IExpiring
 from regsys.model import Client, NewAccount, UIASession, UserID
 from regsys.model.devices import WhichDevices
-from regsys.model.networks import WHOLE_SITE
-from regsys.model.uia import SESSION_LIFETIME_MS
-from regsys.storage import idempotency_keys
+from regsys.model.uia import SESSION_LIFETIME_MS, NameHold, StageFailure
+from regsys.storage import idempotency_keys, name_holds, new_sessions, stage_failures
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
+from regsys.storage.new_sessions import clients_json, to_json
 from regsys.storage.which_devices import condition
 
 # The limit of a session's clients as JSON: enough for the spam checkers, and too little for a
@@ -31,7 +31,7 @@ def finish(txn: Transaction, new: NewAccount) -> None:
         device_id = None if new.device is None else new.device.login.device_id
         txn.run(
             "UPDATE uia_sessions SET finished = TRUE, expires_ms = ?, held_name = NULL,"
-            " made_user_id = ?, made_device_id = ? WHERE session_id = ?",
+            " held_until_ms = NULL, made_user_id = ?, made_device_id = ? WHERE session_id = ?",
             (new.session_until_ms, str(new.user_id), device_id, new.session_id),
         )
 
@@ -86,14 +86,22 @@ class SessionStore:
 
     db: Database
 
-    async def add(self, session: UIASession, at_most: int) -> bool:
+    async def add(
+        self, session: UIASession, at_most: int, failure: Optional[StageFailure] = None
+    ) -> bool:
         """Store a new session; False if its address has ``at_most`` unfinished ones already, or
-        its site WHOLE_SITE times as many."""
-        return await self.db.autocommit("add_session", _add, session, at_most)
+        its site WHOLE_SITE times as many. It holds ``held_name`` from then on, unless its address
+        holds MOST_HELD names already; UsernameHeld, and nothing is stored, if another session holds
+        that. ``failure``: the stage that has failed in its first request."""
+        return await self.db.autocommit("add_session", new_sessions.add, session, at_most, failure)
 
     async def get(self, session_id: str, now_ms: int) -> Optional[UIASession]:
         """The session with its outcome, if it has one; None if it does not exist or has expired."""
         return await self.db.autocommit("get_session", _get, session_id, now_ms)
+
+    async def holder_of(self, name: str, now_ms: int) -> Optional[str]:
+        """The id of the session that holds this user name; None if none does."""
+        return await self.db.autocommit("holder_of_name", name_holds.holder_of, name, now_ms)
 
     async def save(
         self,
@@ -104,13 +112,20 @@ class SessionStore:
         password_id: Optional[str] = None,
         hashing_until_ms: Optional[int] = None,
         guest_id: Optional[UserID] = None,
-    ) -> None:
+        hold: Optional[NameHold] = None,
+        failure: Optional[StageFailure] = None,
+    ) -> bool:
         """Save progress. ``params`` replace the stored ones, unless they are None; ``client`` and
         ``results`` are added to what is stored. A new ``password_id`` stands for a new password:
         the stored hash is deleted, and ``hashing_until_ms`` becomes the end of the lease under
         which the new hash is made; None if no process makes it. If ``guest_id`` is None, the stored
-        guest stays. A session that is gone is not created again."""
-        await self.db.transaction(
+        guest stays. A session that is gone is not created again.
+
+        ``hold``: the name that the session asks for, which it holds from then on, in place of an
+        earlier one; False if another session holds it. It gets none where its address holds
+        MOST_HELD already, and by naming it again no longer one. If it is None, what the session
+        holds stays as it is. ``failure``: the stage that has failed now, which is counted."""
+        return await self.db.transaction(
             "save_session",
             _save,
             session_id,
@@ -120,6 +135,8 @@ class SessionStore:
             password_id,
             hashing_until_ms,
             guest_id,
+            hold,
+            failure,
         )
 
     async def keep_hash(self, session_id: str, password_id: str, password_hash: str) -> None:
@@ -173,56 +190,11 @@ def _delete_for(txn: Transaction, user_id: UserID) -> None:
     )
 
 
-def _add(txn: Transaction, session: UIASession, at_most: int) -> bool:
-    # The counts stop at their caps, and are part of the one statement.
-    values = (
-        session.session_id,
-        session.method,
-        session.uri,
-        None if session.user_id is None else str(session.user_id),
-        session.address,
-        session.site,
-        _json(session.params),
-        _json(session.results),
-        _clients(session.clients),
-        session.password_id,
-        session.hashing_until_ms,
-        None if session.guest_id is None else str(session.guest_id),
-        session.created_ms,
-        session.expires_ms,
-        session.address,
-        session.created_ms,
-        at_most,
-        at_most,
-        session.site,
-        session.created_ms,
-        at_most * WHOLE_SITE,
-        at_most * WHOLE_SITE,
-    )
-    added = txn.run(
-        "INSERT INTO uia_sessions (session_id, method, uri, user_id, address, site, params,"
-        " results, clients, password_mark, hashing_until_ms, guest_id, created_ms, expires_ms,"
-        " finished)"
-        " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE WHERE (SELECT COUNT(*) FROM"
-        " (SELECT 1 FROM uia_sessions WHERE address = ? AND expires_ms > ? AND NOT finished"
-        " LIMIT ?) AS of_address) < ? AND (SELECT COUNT(*) FROM"
-        " (SELECT 1 FROM uia_sessions WHERE site = ? AND expires_ms > ? AND NOT finished"
-        " LIMIT ?) AS of_site) < ? ON CONFLICT (session_id) DO NOTHING",
-        values,
-    )
-    # A row with this id was written by an earlier try of this call, whose reply was lost.
-    return (
-        added == 1
-        or txn.one("SELECT 1 FROM uia_sessions WHERE session_id = ?", (session.session_id,))
-        is not None
-    )
-
-
 def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]:
     row = txn.one(
         "SELECT s.method, s.uri, s.user_id, s.address, s.params, s.password_hash, s.results,"
         " s.clients, s.password_mark, s.hashing_until_ms, s.guest_id, s.held_name,"
-        " s.created_ms, s.expires_ms, s.site, s.finished,"
+        " s.held_until_ms, s.created_ms, s.expires_ms, s.site, s.finished,"
         " o.user_id, o.terms, o.finished, o.created_ms"
         " FROM uia_sessions s LEFT JOIN outcomes o ON o.key = s.session_id"
         " WHERE s.session_id = ? AND s.expires_ms > ?",
@@ -244,11 +216,12 @@ def _get(txn: Transaction, session_id: str, now_ms: int) -> Optional[UIASession]
         hashing_until_ms=row[9],
         guest_id=None if row[10] is None else UserID.parse(row[10]),
         held_name=row[11],
-        created_ms=row[12],
-        expires_ms=row[13],
-        site=row[14],
-        carried_out=bool(row[15]),
-        outcome=None if row[16] is None else idempotency_keys.from_row(session_id, *row[16:]),
+        held_until_ms=row[12],
+        created_ms=row[13],
+        expires_ms=row[14],
+        site=row[15],
+        carried_out=bool(row[16]),
+        outcome=None if row[17] is None else idempotency_keys.from_row(session_id, *row[17:]),
     )
 
 
@@ -261,32 +234,43 @@ def _save(
     password_id: Optional[str],
     hashing_until_ms: Optional[int],
     guest_id: Optional[UserID],
-) -> None:
+    hold: Optional[NameHold],
+    failure: Optional[StageFailure],
+) -> bool:
     row = txn.one(
         "SELECT params, results, clients, password_mark, password_hash, hashing_until_ms,"
-        " guest_id FROM uia_sessions WHERE session_id = ?" + txn.dialect.for_update,
+        " guest_id, failures, finished, address, site, held_name, held_until_ms"
+        " FROM uia_sessions WHERE session_id = ?" + txn.dialect.for_update,
         (session_id,),
     )
     if row is None:
-        return
+        return True
+    address, site, *before = row[9:]
+    held, is_free = tuple(before), True
+    if hold is not None and not row[8]:
+        held, is_free = name_holds.moved(txn, address, site, held, hold)
     seen = [Client(*item) for item in json.loads(row[2])]
-    clients = row[2] if client in seen else _clients([*seen, client])
+    clients = row[2] if client in seen else clients_json([*seen, client])
     # With the same id it is a retry after a lost reply: a hash may have been stored since.
     is_new = password_id not in (None, row[3])
     txn.run(
         "UPDATE uia_sessions SET params = ?, results = ?, clients = ?, password_mark = ?,"
-        " password_hash = ?, hashing_until_ms = ?, guest_id = ? WHERE session_id = ?",
+        " password_hash = ?, hashing_until_ms = ?, guest_id = ?, failures = ?, held_name = ?,"
+        " held_until_ms = ? WHERE session_id = ?",
         (
-            row[0] if params is None else _json(params),
-            _json({**json.loads(row[1]), **results}),
+            row[0] if params is None else to_json(params),
+            to_json({**json.loads(row[1]), **results}),
             clients if len(clients.encode("utf-8")) <= CLIENTS_BYTES else row[2],
             password_id if is_new else row[3],
             None if is_new else row[4],
             hashing_until_ms if is_new else row[5],
             row[6] if guest_id is None else str(guest_id),
+            stage_failures.added(row[7], failure),
+            *held,
             session_id,
         ),
     )
+    return is_free
 
 
 def _keep_hash(txn: Transaction, session_id: str, password_id: str, password_hash: str) -> None:
@@ -309,18 +293,6 @@ def _give_up_hashes(txn: Transaction, password_ids: Mapping[str, str]) -> None:
 
 def _remove(txn: Transaction, session_id: str) -> bool:
     return txn.run("DELETE FROM uia_sessions WHERE session_id = ?", (session_id,)) == 1
-
-
-# Not escaped to ASCII: that would multiply the size of what a client may store in a session.
-_encode = json.JSONEncoder(ensure_ascii=False).encode
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return _encode(dict(value))
-
-
-def _clients(clients: Iterable[Client]) -> str:
-    return _encode([(client.address, client.user_agent) for client in clients])
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:

@@ -30,6 +30,7 @@ from regsys.storage import (
     idempotency_keys,
     jobs,
     logins,
+    name_holds,
     provisioning,
     registration_tokens,
     replication_calls,
@@ -145,6 +146,7 @@ def _create(txn: Transaction, new: NewAccount, may_be_first: bool, also: Optiona
     if new.upgrades_guest:
         _upgrade_guest(txn, new)
     else:
+        name_holds.check(txn, new)
         _add_user(txn, new)
     registration_tokens.use(txn, new)
     if new.threepids:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, TypeGuard
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -67,7 +67,8 @@ class EmailIdentityStage:
             and await self.store.claim(sid, session.session_id, session.expires_ms)
         ):
             changed = remembered is not None and remembered["sid"] != sid
-            raise StageFailed("M_UNAUTHORIZED", self.refusal, undoes=changed)
+            waits_for = sid if self._is_of(validation, client_secret) else None
+            raise StageFailed("M_UNAUTHORIZED", self.refusal, undoes=changed, sid=waits_for)
         assert validation is not None
         return {
             "sid": sid,
@@ -77,9 +78,13 @@ class EmailIdentityStage:
         }
 
     def _is_validated(self, validation: Optional[Validation], client_secret: str) -> bool:
+        return self._is_of(validation, client_secret) and validation.validated_ms is not None
+
+    def _is_of(self, validation: Optional[Validation], client_secret: str) -> TypeGuard[Validation]:
+        """Whether it is one of our validation sessions, and this is its client secret."""
         if validation is None or validation.medium != self.medium:
             return False
-        return validation.validated_ms is not None and validation.is_known_to(client_secret)
+        return validation.is_known_to(client_secret)
 
 
 class MsisdnStage(EmailIdentityStage):

@@ -24,7 +24,7 @@ from regsys.errors import (
 from regsys.interfaces import IStage, StageContext
 from regsys.model import Challenge, Client, UIASession, UserID, token_text
 from regsys.model.networks import site_key
-from regsys.model.uia import SESSION_LIFETIME_MS
+from regsys.model.uia import SESSION_LIFETIME_MS, StageFailure
 from regsys.storage.sessions import SessionStore
 from regsys.uia.turns import Turns
 
@@ -61,13 +61,15 @@ class Auth:
 
 @attr.frozen
 class Progress:
-    """The state of a dialogue after an attempt. ``failure`` is None if nothing went wrong.
+    """The state of a dialogue after an attempt. ``failure`` is None if nothing went wrong, else
+    that of the stage ``failed``.
 
     A stage whose result is None was passed once and must be passed again.
     """
 
     results: Mapping[str, Any]
     failure: Optional[StageFailed] = None
+    failed: Optional[str] = None
 
     @property
     def completed(self) -> tuple[str, ...]:
@@ -76,7 +78,20 @@ class Progress:
 
     def undone(self, stage: str, failure: StageFailed) -> Progress:
         """The same, but this stage must be passed again."""
-        return Progress({**self.results, stage: None}, failure)
+        return Progress({**self.results, stage: None}, failure, stage)
+
+    def failed_at(self, now_ms: int) -> Optional[StageFailure]:
+        """What the session remembers of the failure; None if nothing went wrong."""
+        if self.failure is None or self.failed is None:
+            return None
+        failure = self.failure
+        return StageFailure(
+            stage=self.failed,
+            failed_ms=now_ms,
+            errcode=failure.errcode,
+            text=failure.text,
+            sid=failure.sid,
+        )
 
     def completes(self, flows: Sequence[Flow]) -> bool:
         """Whether every stage of some flow is passed, in any order (B16.2)."""
@@ -176,7 +191,8 @@ class UserInteractiveAuth:
                 return Progress(session.results)
             auth = Auth(session_id, stage, {**fields, "type": stage, "session": session_id}, True)
             progress = await self.attempt(session, auth, client)
-            await self.sessions.save(session_id, client, None, progress.results)
+            failure = progress.failed_at(clock.now_ms(self.clock))
+            await self.sessions.save(session_id, client, None, progress.results, failure=failure)
             return progress
 
     async def attempt(self, session: UIASession, auth: Auth, client: Client) -> Progress:
@@ -193,7 +209,7 @@ class UserInteractiveAuth:
             with self.turns.waiting_elsewhere(session.session_id):
                 result = await stage.check(auth.fields, context)
         except StageFailed as failure:
-            progress = Progress(session.results, failure)
+            progress = Progress(session.results, failure, auth.stage)
             return progress.undone(auth.stage, failure) if failure.undoes else progress
         if result is None or result is False:
             raise TypeError(
@@ -203,10 +219,12 @@ class UserInteractiveAuth:
         return Progress({**session.results, auth.stage: result})
 
     async def store(self, session: UIASession, progress: Progress) -> UIASession:
-        """Store a new session; LimitExceeded if its address has too many unfinished ones."""
+        """Store a new session. LimitExceeded if its address has too many unfinished ones,
+        UsernameHeld if it is to hold a name that another session holds."""
         if progress.results is not session.results:
             session = attr.evolve(session, results=progress.results)
-        if not await self.sessions.add(session, self.per_address):
+        failure = progress.failed_at(session.created_ms)
+        if not await self.sessions.add(session, self.per_address, failure):
             raise LimitExceeded(60_000, "Too many unfinished sessions from this address.")
         return session
 

@@ -27,7 +27,8 @@ def availability(
         await concurrency.enter(key)
         try:
             if not config.inhibit_user_in_use_error:
-                await handler.check_username(_username(call))
+                # Its own session may have a name that it holds.
+                await handler.check_username(_username(call), key=call.query("session"))
             return AVAILABLE
         finally:
             concurrency.leave(key)

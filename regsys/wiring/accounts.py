@@ -37,6 +37,9 @@ def names(parts: Parts, stores: AccountStores) -> Usernames:
         exists_elsewhere=stores.exists_elsewhere,
         decided_elsewhere=parts.delegation is not None,
         number_prefix="" if parts.delegation is None else NUMBER_PREFIX,
+        holder_of=(
+            parts.stores.sessions.holder_of if parts.config.registration.hold_names else None
+        ),
     )
 
 

@@ -9,6 +9,7 @@ from regsys.accounts.usernames import Usernames
 from regsys.captcha.proof_of_work import ProofOfWork
 from regsys.captcha.stages import CaptchaStage, ProofOfWorkStage
 from regsys.client_api.credentials import PasswordCheck
+from regsys.client_api.name_holds import NameHolds
 from regsys.client_api.password_stage import PasswordStage
 from regsys.client_api.register_flows import registration_flows, uses_tokens
 from regsys.client_api.session_passwords import SessionPasswords
@@ -48,16 +49,23 @@ def signup(
     flows = parts.hooks.flows
     if flows is None:
         flows = registration_flows(parts.config)
-    terms = stages[TERMS]
+    terms, config = stages[TERMS], parts.config.registration
     uia = _uia(parts, "flows", flows, stages)
+    chosen = threepids.names(parts, names)
     return Signup(
         handler=handler,
         uia=uia,
         newcomers=newcomers,
-        names=threepids.names(parts, names),
+        names=chosen,
+        holds=NameHolds(
+            uia=uia,
+            # Where names follow from addresses, nobody gets the name that was asked for.
+            enabled=config.hold_names and not chosen.threepids.may_replace,
+            silent=config.inhibit_user_in_use_error,
+        ),
         hashes=SessionPasswords(uia=uia, hasher=parts.process.hasher, clock=parts.clock),
         flows=flows,
-        registration=parts.config.registration,
+        registration=config,
         passwords=parts.config.passwords,
         policies=terms.versions if isinstance(terms, TermsStage) else {},
         users=users,

@@ -48,6 +48,7 @@ WHOLE = NewAccount(
     session_id="session",
     session_until_ms=NOW_MS + 4,
     shadow={"sealed": "a ciphertext", "bind_email": True},
+    yields_to_holds=True,
     device=NewDevice(
         login=logins().issue(ALICE, TERMS, "key"),
         display_name="my phone",
@@ -173,7 +174,7 @@ class RecoveryTests(SynchronousTestCase):
     def test_stored(self) -> None:
         """A recovery job stores just this: no password hash, no token, and no field by accident."""
         self.assertEqual(json.loads(json.dumps(recovery_payload(WHOLE))), STORED)
-        left_out = {"password_hash": None, "jobs": ()}
+        left_out = {"password_hash": None, "jobs": (), "yields_to_holds": False}
         self.assertEqual(parsed(STORED), attr.evolve(WHOLE, **left_out))
 
     def test_read(self) -> None:
@@ -187,5 +188,6 @@ class RecoveryTests(SynchronousTestCase):
             "approval_request": None,
             "extra": {},
             "jobs": (),
+            "yields_to_holds": False,
         }
         self.assertEqual(parsed(STORED_FIRST), attr.evolve(WHOLE, **left_out))

@@ -14,7 +14,6 @@ class UnusedTests(ConfigCase):
                 "rc_user_directory": {"per_second": 1, "burst_count": 2},
                 "experimental_features": {"msc3860": True, "msc3866": {"enabled": True}},
                 "database": {"name": "sqlite3", "txn_limit": 4, "args": {"database": "x.db"}},
-                "regsys": {"hold_names": True},
                 8008: "a key that is no text",
             }
         )
@@ -25,7 +24,6 @@ class UnusedTests(ConfigCase):
                 "rc_user_directory",
                 "experimental_features.msc3860",
                 "database.txn_limit",
-                "regsys.hold_names",
                 "8008",
             },
         )

@@ -124,6 +124,7 @@ OUR_ACCOUNT: Body = {
         "extra": {},
         "session_id": "session",
         "session_until_ms": NOW_MS + 4,
+        "yields_to_holds": False,
         "jobs": [
             {
                 "kind": "greet",

@@ -112,6 +112,17 @@ class StatementTests(BridgeCase):
         self.assertEqual(cost.transactions, [], cost)
         self.assertAlone(cost, "SELECT INSERT")
 
+    def test_heldName(self) -> None:
+        """Where names are held, a challenge costs the look whether another session holds it, and
+        its end the same look twice, of which one is in the account's transaction."""
+        self.system(database=self.database, regsys={"hold_names": True})
+        cost = self.cost(lambda: self.challenge(username="alice", password=PASSWORD))
+        self.assertEqual(cost.transactions, [], cost)
+        self.assertAlone(cost, "SELECT SELECT INSERT")
+        cost = self.cost(lambda: self.register("bob"))
+        self.assertOneTransaction(cost, "SELECT SELECT")
+        self.assertEqual(sum("held_name" in text for text in cost.transactions[0]), 1, cost)
+
     def test_completion(self) -> None:
         """The completing request loads its session, and writes in one transaction."""
         session = self.challenge(username="alice", password=PASSWORD)["session"]
