@@ -6,10 +6,11 @@ import argparse
 import os
 import sys
 from importlib import metadata
-from typing import Callable, Optional, Sequence
+from typing import Optional, Sequence
 
 import attr
 
+from regsys.cli.arguments import add_json, number_to, users_parser
 from regsys.config import Config, ConfigError, load
 
 # More than a machine has cores for.
@@ -111,7 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     approve = command("approve-user", "Let an account that waits for approval log in.")
     approve.add_argument("name", help="the user name, the part before the colon")
-    _token_parser(command("token", "Make, list, show or revoke registration tokens."), common)
+    users_parser(command("users", "List, show or change accounts."), common)
+    _token_parser(
+        command("token", "Make, list, show, revoke or delete registration tokens."), common
+    )
+    add_json(command("tokens", "All registration tokens, one a line."))
     _jobs_parser(
         command("jobs", "Show or retry what is still to be done after registrations."), common
     )
@@ -163,13 +168,13 @@ def _serve_parser(serve: argparse.ArgumentParser) -> None:
     )
     serve.add_argument(
         "--port",
-        type=_number_to(65535, "a port"),
+        type=number_to(65535, "a port"),
         metavar="N",
         help="listen on this port in place of the listener's",
     )
     serve.add_argument(
         "--processes",
-        type=_number_to(MOST_PROCESSES),
+        type=number_to(MOST_PROCESSES),
         default=1,
         metavar="N",
         help="serve in N processes, which share the listeners; needs PostgreSQL (default: 1)",
@@ -181,17 +186,6 @@ def _serve_parser(serve: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"with --demo: offer only this flow; may be repeated ({', '.join(FLOWS)})",
     )
-
-
-def _number_to(most: int, what: str = "a number") -> Callable[[str], int]:
-    """The type of an argument that is a number from 1."""
-
-    def number(text: str) -> int:
-        if not text.isdecimal() or not 1 <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what} from 1 to {most}")
-        return int(text)
-
-    return number
 
 
 def _on_port(config: Config, port: int) -> Config:
@@ -232,7 +226,7 @@ def _jobs_parser(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser)
     for parser in (jobs, listing):
         parser.add_argument(
             "--most",
-            type=_number_to(1_000_000),
+            type=number_to(1_000_000),
             default=argparse.SUPPRESS,  # as above
             metavar="N",
             help="show at most this many, the oldest first (default: 100)",
@@ -265,12 +259,16 @@ def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParse
     )
     create.add_argument("--expires", metavar="7d", help="after how long it ends (default: never)")
     create.add_argument("--note", help="what it is for")
-    action("list", "All tokens, one a line.")
+    add_json(action("list", "All tokens, one a line."))
     show = action("show", "One token, and who used it when.")
     show.add_argument("token")
+    add_json(show)
     revoke = action("revoke", "Let no further accounts be registered with a token.")
     revoke.add_argument("token")
     revoke.add_argument("--undo", action="store_true", help="let the token be used again")
+    delete = action("delete", "Delete tokens; who has used them stays recorded.")
+    delete.add_argument("tokens", nargs="+", metavar="token")
+    add_json(delete)
 
 
 def _privacy_parser(privacy: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ from regsys.model import UserID
 from regsys.storage.consents import ConsentStore
 from regsys.storage.devices import DeviceStore, EndedLogins, LoggedOut
 from regsys.storage.encryption import Encryptor
+from regsys.storage.external_ids import ExternalIdStore
 from regsys.storage.idempotency_keys import IdempotencyKeyStore
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.storage.jobs import JobStore
@@ -92,6 +93,7 @@ class OwnTables:
     devices: DeviceStore
     threepids: ThreepidStore
     pushers: PusherStore
+    external_ids: ExternalIdStore
 
     @classmethod
     def in_database(
@@ -103,6 +105,7 @@ class OwnTables:
             devices=DeviceStore(database, clock, ended, logged_out),
             threepids=ThreepidStore(database),
             pushers=PusherStore(database),
+            external_ids=ExternalIdStore(database),
         )
 
 
