@@ -6,7 +6,7 @@ import argparse
 import getpass
 import sys
 import time
-from typing import Any, Awaitable, Callable, Iterator, Sequence
+from typing import Any, Awaitable, Callable, Iterator, Sequence, Union
 
 from twisted.internet import task
 from twisted.internet.defer import Deferred
@@ -14,10 +14,13 @@ from twisted.internet.defer import Deferred
 from regsys import logs, wiring
 from regsys.accounts.approvals import Approvals
 from regsys.accounts.usernames import ascii_lower
-from regsys.cli import adoption, checks, connect, processes, tokens
+from regsys.cli import adoption, checks, connect, processes
 from regsys.cli import approvals as queue
 from regsys.cli import jobs as waiting_jobs
 from regsys.cli import privacy as personal
+from regsys.cli import tokens as registration_tokens
+from regsys.cli import users as accounts
+from regsys.cli.results import Done
 from regsys.config import Config
 from regsys.errors import HomeserverUnavailable, RegistrationError, UserNotFound
 from regsys.model import Registration, Secret
@@ -41,6 +44,8 @@ _KNOWN_ALONE = (
     " there\n  with them, unless it asks regsys whose a token is. At a Synapse they work if regsys"
     " is its auth\n  service: delegated: true (docs/synapse.md)"
 )
+
+_NOT_ENTERED = "regsys: the password is empty, or the two entries differ"
 
 
 def serve(config: Config, arguments: argparse.Namespace) -> int:
@@ -120,7 +125,7 @@ def migrate(config: Config, arguments: argparse.Namespace) -> int:
 def register_user(config: Config, arguments: argparse.Namespace) -> int:
     password = _ask_password()
     if not password:
-        print("regsys: the password is empty, or the two entries differ", file=sys.stderr)
+        print(_NOT_ENTERED, file=sys.stderr)
         return 1
 
     async def register(subsystem: Subsystem) -> str:
@@ -165,8 +170,26 @@ def _deciding(subsystem: Subsystem) -> Approvals:
 
 
 def token(config: Config, arguments: argparse.Namespace) -> int:
-    work = tokens.ACTIONS[arguments.action]
+    work = registration_tokens.ACTIONS[arguments.action]
     return _with_subsystem(config, lambda subsystem: work(subsystem.registration_tokens, arguments))
+
+
+def tokens(config: Config, arguments: argparse.Namespace) -> int:
+    arguments.action = "list"
+    return token(config, arguments)
+
+
+def users(config: Config, arguments: argparse.Namespace) -> int:
+    password = None
+    if arguments.action == "set-password":
+        password = _ask_password()
+        if not password:
+            print(_NOT_ENTERED, file=sys.stderr)
+            return 1
+    secret = None if password is None else Secret(password)
+    return _with_subsystem(
+        config, lambda subsystem: accounts.run(subsystem, config.server_name, arguments, secret)
+    )
 
 
 def privacy(config: Config, arguments: argparse.Namespace) -> int:
@@ -182,10 +205,12 @@ def jobs(config: Config, arguments: argparse.Namespace) -> int:
     )
 
 
-def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]]) -> int:
+def _with_subsystem(
+    config: Config, work: Callable[[Subsystem], Awaitable[Union[str, Done]]]
+) -> int:
     """Run ``work`` with the reactor; print its result, or the error."""
     subsystem: list[Subsystem] = []
-    results: list[str] = []
+    results: list[Union[str, Done]] = []
     status = 0
 
     async def run(reactor: Any) -> None:
@@ -213,8 +238,18 @@ def _with_subsystem(config: Config, work: Callable[[Subsystem], Awaitable[str]])
     except SystemExit as ended:
         status = status or int(ended.code or 0)
     for result in results:
-        print(result)
+        status = max(status, _print(result))
     return status
+
+
+def _print(result: Union[str, Done]) -> int:
+    """The exit status."""
+    done = Done(result) if isinstance(result, str) else result
+    if done.text:
+        print(done.text)
+    if done.problem is not None:
+        print(f"regsys: {done.problem}", file=sys.stderr)
+    return done.status
 
 
 def _ask_password() -> str:

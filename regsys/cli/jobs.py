@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Awaitable, Callable, Mapping
 
+from regsys.cli.tables import printable
 from regsys.cli.times import utc
 from regsys.errors import JobNotFound
 from regsys.model.jobs import WaitingJob
@@ -46,4 +47,6 @@ def _line(job: WaitingJob, now_ms: int) -> str:
         state = f"failed, attempt {job.attempts}, again {utc(job.due_ms)}"
     if job.due_ms + _OVERDUE_MS < now_ms:
         state += " (no running process takes this kind)"
-    return "  ".join(filter(None, [job.job_id, job.kind, about, state, job.last_error]))
+    parts = filter(None, [job.job_id, job.kind, about, state, job.last_error])
+    # Another server may have written the error.
+    return printable("  ".join(parts))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from typing import Awaitable, Callable, Mapping
 
-from regsys.accounts.usernames import ascii_lower
+from regsys.cli.names import user_id_of
+from regsys.cli.tables import json_text
 from regsys.errors import RegistrationError, UserNotFound
 from regsys.model import UserID
+from regsys.model.administration import CLI
 from regsys.storage.approvals import ApprovalStore
 from regsys.storage.personal_data import PersonalDataStore
 from regsys.storage.profiles import ProfileStore
@@ -19,7 +20,7 @@ Action = Callable[[Subsystem, UserID, Namespace], Awaitable[str]]
 
 async def _export(subsystem: Subsystem, user_id: UserID, arguments: Namespace) -> str:
     found = await PersonalDataStore(subsystem.process.database).of(user_id)
-    return json.dumps({"user_id": str(user_id), **found}, indent=2, ensure_ascii=False)
+    return json_text({"user_id": str(user_id), **found})
 
 
 async def _erase(subsystem: Subsystem, user_id: UserID, arguments: Namespace) -> str:
@@ -28,8 +29,8 @@ async def _erase(subsystem: Subsystem, user_id: UserID, arguments: Namespace) ->
             f"this ends {user_id} for good, and nobody can have the name again: repeat it with"
             " --yes"
         )
-    await subsystem.handler.deactivated(user_id, erase=True)
-    await ProfileStore(subsystem.process.database).set_display_name(user_id, None)
+    assert subsystem.administration is not None  # commands run over our own tables
+    await subsystem.administration.deactivate(user_id, True, CLI)
     await ApprovalStore(subsystem.process.database).forget(user_id)
     return f"{user_id} is deactivated and erased. docs/privacy.md says what stays."
 
@@ -39,20 +40,7 @@ ACTIONS: Mapping[str, Action] = {"export": _export, "erase": _erase}
 
 async def run(subsystem: Subsystem, server_name: str, arguments: Namespace) -> str:
     """RegistrationError if there is no such account here."""
-    user_id = _user_id(arguments.user, server_name)
+    user_id = user_id_of(arguments.user, server_name)
     if await ProfileStore(subsystem.process.database).find(user_id) is None:
         raise UserNotFound(f"there is no user {user_id}")
     return await ACTIONS[arguments.action](subsystem, user_id, arguments)
-
-
-def _user_id(text: str, server_name: str) -> UserID:
-    """Of a whole user ID, or of a name."""
-    if not text.startswith("@"):
-        return UserID(ascii_lower(text), server_name)
-    try:
-        user_id = UserID.parse(text)
-    except ValueError:
-        raise RegistrationError(f"{text!r} is no user ID: write @name:{server_name}") from None
-    if user_id.server != server_name:
-        raise RegistrationError(f"{user_id} is not of this server, {server_name}")
-    return user_id

@@ -1,13 +1,17 @@
-"""``regsys token create | list | show | revoke``: each returns what to print."""
+"""``regsys token create | list | show | revoke | delete``: each returns what to print."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import Any, Awaitable, Callable, Mapping
+from typing import Any, Awaitable, Callable, Mapping, Union
 
+import attr
+
+from regsys.cli.results import Done
+from regsys.cli.tables import json_text, printable
 from regsys.cli.times import utc
 from regsys.config.values import duration_ms
-from regsys.errors import InvalidParam
+from regsys.errors import InvalidParam, TokenNotFound
 from regsys.model.registration_tokens import RegistrationToken
 from regsys.registration_tokens import RegistrationTokens
 
@@ -21,14 +25,19 @@ async def _create(tokens: RegistrationTokens, arguments: Namespace) -> str:
 
 
 async def _list(tokens: RegistrationTokens, arguments: Namespace) -> str:
+    if arguments.json:
+        return json_text([_facts(item, tokens.now_ms()) for item in await tokens.list()])
     lines = [_line(item, tokens.now_ms()) for item in await tokens.list()]
     return "\n".join(lines) or "There are no tokens."
 
 
 async def _show(tokens: RegistrationTokens, arguments: Namespace) -> str:
     found = await tokens.get(arguments.token)
+    if arguments.json:
+        used = [attr.asdict(use) for use in await tokens.uses(found.token)]
+        return json_text({**_facts(found, tokens.now_ms()), "uses": used})
     whence = f"by {found.creator}" if found.creator else "on the command line"
-    made = f"made {utc(found.created_ms)} {whence}"
+    made = f"made {utc(found.created_ms)} {printable(whence)}"
     uses = [f"{utc(use.used_ms)}  {use.user_id}" for use in await tokens.uses(found.token)]
     return "\n".join([_line(found, tokens.now_ms()), made, *uses])
 
@@ -38,11 +47,30 @@ async def _revoke(tokens: RegistrationTokens, arguments: Namespace) -> str:
     return _line(changed, tokens.now_ms())
 
 
-ACTIONS: Mapping[str, Callable[[RegistrationTokens, Namespace], Awaitable[str]]] = {
+async def _delete(tokens: RegistrationTokens, arguments: Namespace) -> Done:
+    """Each of these, as far as it is there."""
+    deleted = {}
+    for name in dict.fromkeys(arguments.tokens):
+        try:
+            await tokens.delete(name)
+            deleted[name] = True
+        except TokenNotFound:
+            deleted[name] = False
+    status = 0 if all(deleted.values()) else 1
+    if arguments.json:
+        return Done(json_text(deleted), status)
+    lines = [
+        f"{printable(name)}  {'deleted' if done else 'not found'}" for name, done in deleted.items()
+    ]
+    return Done("\n".join(lines), status)
+
+
+ACTIONS: Mapping[str, Callable[[RegistrationTokens, Namespace], Awaitable[Union[str, Done]]]] = {
     "create": _create,
     "list": _list,
     "show": _show,
     "revoke": _revoke,
+    "delete": _delete,
 }
 
 
@@ -51,7 +79,12 @@ def _line(token: RegistrationToken, now_ms: int) -> str:
     limit = "any number" if token.uses_allowed is None else str(token.uses_allowed)
     used = f"{token.completed} of {limit} used, {token.pending} under way"
     ends = "never ends" if token.expiry_ms is None else f"ends {utc(token.expiry_ms)}"
-    return "  ".join(filter(None, [token.token, state, used, ends, token.note]))
+    note = None if token.note is None else printable(token.note)
+    return "  ".join(filter(None, [token.token, state, used, ends, note]))
+
+
+def _facts(token: RegistrationToken, now_ms: int) -> Mapping[str, Any]:
+    return {**attr.asdict(token), "valid": token.is_valid(now_ms)}
 
 
 def _duration(text: str) -> int:

@@ -47,7 +47,7 @@ class ConsentStore:
 
     async def given_by(self, user_id: UserID) -> Sequence[Consent]:
         """All versions that this user has ever accepted, the oldest first."""
-        return await self.db.autocommit("consents_of", _given_by, user_id)
+        return await self.db.autocommit("consents_of", given_by, user_id)
 
 
 def _record(
@@ -61,7 +61,7 @@ def _record(
     job_rows.insert_held(txn, jobs, now_ms)
 
 
-def _given_by(txn: Transaction, user_id: UserID) -> Sequence[Consent]:
+def given_by(txn: Transaction, user_id: UserID) -> Sequence[Consent]:
     rows = txn.all(
         "SELECT policy, version, accepted_ms FROM consents WHERE user_id = ?"
         " ORDER BY accepted_ms, policy, version",

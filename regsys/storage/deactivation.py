@@ -7,7 +7,7 @@ from typing import Optional, Sequence
 from regsys.model import UserID
 from regsys.model.devices import ALL_DEVICES
 from regsys.model.jobs import NewJob
-from regsys.storage import devices, external_ids, jobs
+from regsys.storage import devices, external_ids, jobs, profiles
 from regsys.storage.database import Transaction
 
 
@@ -30,5 +30,7 @@ def deactivate(
     if not exists:
         return devices.Removed(user_id)
     external_ids.forget(txn, user_id)
+    if erase:
+        profiles.erase(txn, user_id)
     jobs.insert_held(txn, jobs_after, now_ms)
     return devices.remove(txn, user_id, ALL_DEVICES, ended, erase)

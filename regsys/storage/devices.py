@@ -202,9 +202,15 @@ class DeviceStore:
         """Delete this device and its tokens, or all of the user's devices if ``device_id`` is
         None; the sessions that registered them no longer repeat their answers. ``token``: the
         device's access token, for ``logged_out``."""
-        which = WhichDevices.one_or_all(device_id)
+        await self.end(user_id, WhichDevices.one_or_all(device_id), token)
+
+    async def end(
+        self, user_id: UserID, which: WhichDevices, token: Optional[Secret] = None
+    ) -> Sequence[str]:
+        """As ``log_out``, for any of the user's devices; returns those that there were."""
         removed = await self.db.transaction("log_out", remove, user_id, which, self.ended)
         await tell(removed, self.ended, self.logged_out, token)
+        return removed.device_ids
 
     async def delete(
         self, user_id: UserID, which: WhichDevices, session_id: Optional[str], until_ms: int

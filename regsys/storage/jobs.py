@@ -13,11 +13,11 @@ from typing import Collection, Mapping, Optional, Sequence
 import attr
 
 from regsys import clock
-from regsys.model import JOB_LEASE_MS
+from regsys.model import JOB_LEASE_MS, UserID
 from regsys.model.accounts import CLOCKS_APART_MS
 from regsys.model.jobs import JOB_LONGEST_WAIT_MS, MOST_COUNTED, Backlog, Job, NewJob, WaitingJob
 from regsys.storage.batches import chosen
-from regsys.storage.database import Database, Transaction
+from regsys.storage.database import Database, Row, Transaction
 
 # How many jobs one transaction looks at when all are to be retried.
 RETRIED_AT_ONCE = 1000
@@ -126,6 +126,10 @@ class JobStore:
         """The jobs that are not done yet, including those under way, the oldest first."""
         return await self.db.autocommit("waiting_jobs", _waiting, at_most)
 
+    async def about(self, user_id: UserID) -> Sequence[WaitingJob]:
+        """As ``waiting``, those that name this user. All jobs are read for it."""
+        return await self.db.autocommit("jobs_about", _about, user_id)
+
     async def backlog(self) -> Sequence[Backlog]:
         """How many jobs of each kind there are, ordered by kind; the cost is bounded."""
         return await self.db.autocommit("backlog", _backlog)
@@ -233,12 +237,25 @@ def _add(txn: Transaction, jobs: Sequence[NewJob], now_ms: int) -> None:
         _insert(txn, job, now_ms, attempts=0, due_ms=now_ms)
 
 
+_WAITING = "SELECT job_id, kind, payload, attempts, due_ms, created_ms, last_error FROM jobs"
+
+
 def _waiting(txn: Transaction, at_most: int) -> Sequence[WaitingJob]:
+    rows = txn.all(f"{_WAITING} ORDER BY created_ms, job_id LIMIT ?", (at_most,))
+    return _waiting_jobs(rows)
+
+
+def _about(txn: Transaction, user_id: UserID) -> Sequence[WaitingJob]:
+    # A part of the payload decides which are read, its parsed value which of these are meant.
+    escaped = json.dumps(str(user_id)).replace("!", "!!").replace("%", "!%").replace("_", "!_")
     rows = txn.all(
-        "SELECT job_id, kind, payload, attempts, due_ms, created_ms, last_error FROM jobs"
-        " ORDER BY created_ms, job_id LIMIT ?",
-        (at_most,),
+        f"{_WAITING} WHERE payload LIKE ? ESCAPE '!' ORDER BY created_ms, job_id",
+        (f"%{escaped}%",),
     )
+    return [job for job in _waiting_jobs(rows) if job.payload.get("user_id") == str(user_id)]
+
+
+def _waiting_jobs(rows: Sequence[Row]) -> Sequence[WaitingJob]:
     return [
         WaitingJob(
             job_id=job_id,

@@ -32,7 +32,7 @@ class ThreepidStore:
         return await self.db.autocommit("owner_of", _owner_of, medium, address)
 
     async def of_user(self, user_id: UserID) -> Sequence[AccountThreepid]:
-        return await self.db.autocommit("threepids_of_user", _of_user, user_id)
+        return await self.db.autocommit("threepids_of_user", of_user, user_id)
 
     async def add(
         self, user_id: UserID, threepid: Threepid, now_ms: int, jobs: Sequence[NewJob] = ()
@@ -70,7 +70,7 @@ def _owner_of(txn: Transaction, medium: str, address: str) -> Optional[UserID]:
     return None if row is None else UserID.parse(row[0])
 
 
-def _of_user(txn: Transaction, user_id: UserID) -> Sequence[AccountThreepid]:
+def of_user(txn: Transaction, user_id: UserID) -> Sequence[AccountThreepid]:
     rows = txn.all(
         "SELECT medium, address, validated_at_ms, added_ms FROM threepids WHERE user_id = ?"
         " ORDER BY added_ms, medium, address",

@@ -9,17 +9,14 @@ from zope.interface import implementer
 
 from regsys.errors import (
     InvalidParam,
-    LoginFailed,
     UnknownToken,
-    UserDeactivated,
     UsernameTaken,
     UserNotFound,
 )
 from regsys.interfaces import IAccountStore, IUserLookup
 from regsys.interfaces.internal import IAccountData
 from regsys.model import GUEST_DEVICE_ID, NewAccount, User, UserID
-from regsys.model.accounts import NewPassword, Outcome, password_fingerprint
-from regsys.model.devices import WhichDevices
+from regsys.model.accounts import NewPassword, Outcome
 from regsys.model.jobs import NewJob
 from regsys.model.provisioning import Attempt
 from regsys.storage import (
@@ -29,8 +26,8 @@ from regsys.storage import (
     devices,
     idempotency_keys,
     jobs,
-    logins,
     name_holds,
+    passwords,
     provisioning,
     registration_tokens,
     replication_calls,
@@ -91,7 +88,7 @@ class UserStore:
         ThreepidNotValidated if the account does not have the validated address any more.
         """
         changed, removed = await self.db.transaction(
-            "change_password", _change_password, new, self.ended
+            "change_password", passwords.change, new, self.ended
         )
         await devices.tell(removed, self.ended, self.logged_out)
         return changed
@@ -100,8 +97,9 @@ class UserStore:
         self, user_id: UserID, erase: bool, jobs: Sequence[NewJob], now_ms: int
     ) -> None:
         """Deactivate the account: it loses its password and devices, and its name stays taken.
-        ``erase`` is remembered once it was given. ``jobs`` are written with it, with a lease of
-        this process. Idempotent; nothing is written for a user who does not exist."""
+        ``erase`` is remembered once it was given, and removes the display name. ``jobs`` are
+        written with it, with a lease of this process. Idempotent; nothing is written for a user who
+        does not exist."""
         removed = await self.db.transaction(
             "deactivate_user", deactivation.deactivate, user_id, erase, jobs, now_ms, self.ended
         )
@@ -192,41 +190,6 @@ def _add_user(txn: Transaction, new: NewAccount) -> None:
         raise UsernameTaken()
     if new.display_name is not None:
         txn.insert("profiles", user_id=str(new.user_id), display_name=new.display_name)
-
-
-def _change_password(
-    txn: Transaction, new: NewPassword, ended: Optional[devices.EndedLogins]
-) -> tuple[bool, devices.Removed]:
-    """Whether it was changed now, and the devices that this has logged out."""
-    none_removed = devices.Removed(new.user_id)
-    # The lock comes first: a login that checked the old password has committed, and its device is
-    # removed below, or it will find the new password. Of two changes the second finds it, too.
-    user = txn.one(
-        "SELECT deactivated, password_hash FROM users WHERE user_id = ?" + txn.dialect.for_update,
-        (str(new.user_id),),
-    )
-    if user is None:
-        raise UserNotFound()
-    if not sessions.finish_confirmed(txn, new.session_id, new.session_until_ms):
-        return False, none_removed
-    if user[0]:
-        raise UserDeactivated()
-    if new.confirmed_by not in (None, password_fingerprint(user[1])):
-        raise LoginFailed()
-    device_id = new.device_id
-    if device_id is not None and not logins.lock_device(txn, str(new.user_id), device_id):
-        raise UnknownToken()
-    if new.reset_sid is not None and not validations.use_for_reset(txn, new.user_id, new.reset_sid):
-        return False, none_removed
-    txn.run(
-        "UPDATE users SET password_hash = ? WHERE user_id = ?",
-        (new.password_hash, str(new.user_id)),
-    )
-    sessions.end_confirmations(txn, new.user_id)
-    validations.end_resets(txn, new.user_id)
-    if not new.ends_logins:
-        return True, none_removed
-    return True, devices.remove(txn, new.user_id, WhichDevices(keeping=new.device_id), ended)
 
 
 def _made_by(txn: Transaction, key: str) -> Optional[UserID]:

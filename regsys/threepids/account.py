@@ -118,6 +118,14 @@ class AccountThreepids:
         # address again. No other account could use the session.
         await self.validations.use(validation.sid)
 
+    async def vouch(self, user_id: UserID, threepid: Threepid) -> bool:
+        """Add an address (canonical) for which an administrator vouches; False if the account has
+        it. Raises as ``add``, and UserNotFound."""
+        if not await self.rules.is_allowed(threepid.medium, threepid.address, False):
+            raise ThreepidDenied()
+        await self.changes.check(user_id, threepid.medium, threepid.address, True)
+        return await self.writer.add(user_id, threepid)
+
     async def remove(
         self, user_id: UserID, medium: str, address: str, extra_jobs: Sequence[NewJob] = ()
     ) -> bool:

@@ -37,12 +37,12 @@ def whoami(auth: IAuth, appservices: AppserviceRequests) -> Endpoint:
 def pushers(auth: IAuth, store: PusherStore) -> Endpoint:
     async def get(call: Call) -> Reply:
         who = await requester(call, auth)
-        return Reply({"pushers": [_pusher_json(item) for item in await store.of_user(who.user_id)]})
+        return Reply({"pushers": [pusher_json(item) for item in await store.of_user(who.user_id)]})
 
     return Endpoint("pushers", client_paths("pushers"), {"GET": get})
 
 
-def _pusher_json(item: Pusher) -> dict[str, Any]:
+def pusher_json(item: Pusher) -> dict[str, Any]:
     return {
         "kind": item.kind,
         "app_id": item.app_id,

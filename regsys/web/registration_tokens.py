@@ -14,6 +14,7 @@ from regsys.interfaces import IAuth
 from regsys.interfaces.internal import ILimiter
 from regsys.model.registration_tokens import RegistrationToken, TokenUse
 from regsys.registration_tokens import DEFAULT_LENGTH, RegistrationTokens
+from regsys.web.admin_queries import flag
 from regsys.web.login import administrator
 from regsys.web.responses import client_paths
 
@@ -57,13 +58,13 @@ def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
 
     async def list_all(call: Call) -> Reply:
         await administrator(call, auth)
-        valid, details = _flag(call, "valid"), _flag(call, "details")
+        valid, details = flag(call, "valid"), flag(call, "details")
         return Reply(LongJSON(_list(tokens, valid, bool(details))))
 
     async def get(call: Call) -> Reply:
         await administrator(call, auth)
         found = await tokens.get(call.path_args["token"])
-        if _flag(call, "details"):
+        if flag(call, "details"):
             uses = await tokens.first_uses([found.token], USES_AT_FIRST)
             return Reply(LongJSON(_details(tokens, found, uses.get(found.token, ()))))
         return Reply(_token_json(found))
@@ -164,10 +165,3 @@ def _of_type(body: Mapping[str, Any], key: str, kind: type, name: str) -> Any:
     if type(body[key]) is not kind:
         raise InvalidParam(f"'{key}' must be {name}.")
     return body[key]
-
-
-def _flag(call: Call, name: str) -> Optional[bool]:
-    value = call.query(name)
-    if value not in (None, "true", "false"):
-        raise InvalidParam(f"'{name}' must be true or false.")
-    return None if value is None else value == "true"

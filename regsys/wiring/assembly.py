@@ -84,6 +84,7 @@ def assemble(
         blocking=made.blocking,
         passwords=made.passwords,
         reauthentication=made.reauthentication,
+        administration=made.administration,
         hooks=parts.hooks,
         jobs=runner,
         process=parts.process,

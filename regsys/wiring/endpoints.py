@@ -42,7 +42,7 @@ from regsys.web import pages as static_pages
 from regsys.web import threepids as validation_api
 from regsys.web.actors import Actors
 from regsys.web.pages import Pages
-from regsys.wiring import accounts, threepids, uia, validations
+from regsys.wiring import accounts, administration, threepids, uia, validations
 from regsys.wiring.activity import ActivityParts
 from regsys.wiring.approvals import ApprovalParts
 from regsys.wiring.parts import Parts
@@ -70,6 +70,10 @@ def endpoints(
     ]
     if stores.own is not None:
         made += _own_accounts(parts, stores, stores.own, rules)
+        if rules.administration is not None and parts.delegation is None:
+            made += administration.endpoints(
+                parts, stores.own, rules.administration, rules.handler, auth
+            )
     if approvals is not None:
         made += approvals.endpoints(parts, auth, rules.passwords, pages)
     if stores.addresses is not None:

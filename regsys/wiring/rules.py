@@ -6,6 +6,7 @@ from typing import Optional
 
 import attr
 
+from regsys.accounts.administration import Administration
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.post_consent import PostConsent
 from regsys.client_api.appservice import AppserviceRequests
@@ -17,14 +18,15 @@ from regsys.interfaces.internal import ILimiter, IPhoneValidation, IRegistration
 from regsys.registration_tokens import RegistrationTokens
 from regsys.threepids.validation import Validations
 from regsys.uia.reauthentication import Reauthentication
-from regsys.wiring import accounts, activity, threepids, uia, validations
+from regsys.wiring import accounts, activity, administration, threepids, uia, validations
 from regsys.wiring.foundation import Foundation
 
 
 @attr.frozen(kw_only=True)
 class Rules:
     """If ``passwords`` is None, no password is compared. If ``reauthentication`` is None, no stage
-    lets a user confirm a request. ``token_limit`` is that of guesses at registration tokens."""
+    lets a user confirm a request. If ``administration`` is None, accounts are not ours.
+    ``token_limit`` is that of guesses at registration tokens."""
 
     handler: RegistrationHandler
     blocking: IBlocking
@@ -37,6 +39,7 @@ class Rules:
     phones: IPhoneValidation
     passwords: Optional[PasswordCheck]
     reauthentication: Optional[Reauthentication]
+    administration: Optional[Administration]
 
 
 def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConsent) -> Rules:
@@ -49,6 +52,9 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
     signup = uia.signup(parts, handler, names, newcomers, token_limit, stores.users)
     sessions = validations.validations(parts, stores, newcomers, signup)
     passwords = accounts.password_check(parts, stores)
+    administered = None
+    if stores.own is not None and stores.addresses is not None:
+        administered = administration.administration(parts, stores.own, stores.addresses, handler)
     return Rules(
         handler=handler,
         blocking=blocking,
@@ -61,4 +67,5 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
         phones=validations.phones(parts, sessions),
         passwords=passwords,
         reauthentication=uia.reauthentication(parts, stores, passwords),
+        administration=administered,
     )

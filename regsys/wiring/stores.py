@@ -23,6 +23,7 @@ from regsys.storage.approvals import ApprovalStore
 from regsys.storage.consents import ConsentStore
 from regsys.storage.devices import DeviceStore, EndedLogins, LoggedOut
 from regsys.storage.encryption import Encryptor
+from regsys.storage.external_ids import ExternalIdStore
 from regsys.storage.idempotency_keys import IdempotencyKeyStore
 from regsys.storage.identity_server_bindings import BindingStore
 from regsys.storage.jobs import JobStore
@@ -96,6 +97,7 @@ class OwnTables:
     pushers: PusherStore
     approvals: ApprovalStore
     administrator_sessions: AdministratorSessionStore
+    external_ids: ExternalIdStore
 
     @classmethod
     def in_database(
@@ -115,6 +117,7 @@ class OwnTables:
             pushers=PusherStore(database),
             approvals=ApprovalStore(database, ended, logged_out, decisions_kept_ms),
             administrator_sessions=AdministratorSessionStore(database),
+            external_ids=ExternalIdStore(database),
         )
 
     @property

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from regsys import http
+from regsys.accounts.administration import Administration
 from regsys.accounts.approvals import Approvals
 from regsys.accounts.followers import check_followers
 from regsys.accounts.handler import RegistrationHandler
@@ -156,6 +157,7 @@ class Subsystem(service.Service):
     If ``reauthentication`` is None, there is no stage by which a user could confirm a request.
     ``blocking`` and ``passwords`` are for a /login of your own: whether a user may log in at all,
     and whether a password is right; ``passwords`` is None if accounts cannot be looked up.
+    ``administration`` is for administrators; None where a homeserver keeps the accounts.
     """
 
     handler: RegistrationHandler
@@ -165,6 +167,7 @@ class Subsystem(service.Service):
     blocking: IBlocking
     passwords: Optional[PasswordCheck]
     reauthentication: Optional[Reauthentication]
+    administration: Optional[Administration]
     hooks: Hooks
     jobs: JobRunner
     process: Process

@@ -11,9 +11,11 @@ from importlib import metadata
 from regsys.cli.arguments.adoption import add_adopt, add_hand_back
 from regsys.cli.arguments.approvals import add_approvals
 from regsys.cli.arguments.jobs import add_jobs
+from regsys.cli.arguments.output import add_json
 from regsys.cli.arguments.privacy import add_privacy
 from regsys.cli.arguments.serve import add_serve
 from regsys.cli.arguments.tokens import add_token
+from regsys.cli.arguments.users import add_users
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,7 +74,9 @@ def parser() -> argparse.ArgumentParser:
     add_approvals(
         command("approvals", "Show who waits for approval, approve or refuse accounts."), common
     )
-    add_token(command("token", "Make, list, show or revoke registration tokens."), common)
+    add_users(command("users", "List, show or change accounts."), common)
+    add_token(command("token", "Make, list, show, revoke or delete registration tokens."), common)
+    add_json(command("tokens", "All registration tokens, one a line."))
     add_jobs(command("jobs", "Show or retry what is still to be done after registrations."), common)
     add_privacy(command("privacy", "Show or erase what is kept about one account."), common)
     return made

@@ -6,12 +6,12 @@ import argparse
 from typing import Callable
 
 
-def number_to(most: int, what: str = "a number") -> Callable[[str], int]:
-    """The type of an argument that is a number from 1."""
+def number_to(most: int, what: str = "a number", least: int = 1) -> Callable[[str], int]:
+    """The type of an argument that is a number from ``least``."""
 
     def number(text: str) -> int:
-        if not text.isdecimal() or not 1 <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what} from 1 to {most}")
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {least} to {most}")
         return int(text)
 
     return number

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from regsys.cli.arguments.output import add_json
+
 
 def add_token(token: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
     actions = token.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -21,9 +23,13 @@ def add_token(token: argparse.ArgumentParser, common: argparse.ArgumentParser) -
     )
     create.add_argument("--expires", metavar="7d", help="after how long it ends (default: never)")
     create.add_argument("--note", help="what it is for")
-    action("list", "All tokens, one a line.")
+    add_json(action("list", "All tokens, one a line."))
     show = action("show", "One token, and who used it when.")
     show.add_argument("token")
+    add_json(show)
     revoke = action("revoke", "Let no further accounts be registered with a token.")
     revoke.add_argument("token")
     revoke.add_argument("--undo", action="store_true", help="let the token be used again")
+    delete = action("delete", "Delete tokens; who has used them stays recorded.")
+    delete.add_argument("tokens", nargs="+", metavar="token")
+    add_json(delete)

@@ -1,0 +1,9 @@
+"""How commands are asked for another output."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
