@@ -62,7 +62,9 @@ def assemble(
         first=FIRST_JOBS,
     )
     _check_templates(parts, made.signup)
-    pages = Pages(Templates.load(config.public_baseurl, parts.template_directories))
+    pages = Pages(
+        Templates.load(config.public_baseurl, parts.template_directories, brand=config.pages.brand)
+    )
     devices = () if stores.own is None else (stores.own.devices,)
     expiring = (*parts.stores.expiring, *devices, *active.expiring) if runs_jobs else ()
     waiting = jobs.warnings(
