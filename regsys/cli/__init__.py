@@ -255,7 +255,7 @@ def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParse
     def action(name: str, text: str) -> argparse.ArgumentParser:
         return actions.add_parser(name, help=text, description=text, parents=[common])
 
-    create = action("create", "Make a token and print it.")
+    create = action("create", "Make a token and print it, with a link that fills it in.")
     create.add_argument("--token", help="the token itself (default: one is made up)")
     create.add_argument(
         "--length", type=int, default=16, help="how long a made-up token is (default: 16)"
@@ -265,6 +265,7 @@ def _token_parser(token: argparse.ArgumentParser, common: argparse.ArgumentParse
     )
     create.add_argument("--expires", metavar="7d", help="after how long it ends (default: never)")
     create.add_argument("--note", help="what it is for")
+    create.add_argument("--json", action="store_true", help="print token and link as JSON")
     action("list", "All tokens, one a line.")
     show = action("show", "One token, and who used it when.")
     show.add_argument("token")

@@ -146,6 +146,7 @@ def approve_user(config: Config, arguments: argparse.Namespace) -> int:
 
 def token(config: Config, arguments: argparse.Namespace) -> int:
     work = tokens.ACTIONS[arguments.action]
+    arguments.configuration = config
     return _with_subsystem(config, lambda subsystem: work(subsystem.registration_tokens, arguments))
 
 
