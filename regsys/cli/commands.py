@@ -171,6 +171,7 @@ def _deciding(subsystem: Subsystem) -> Approvals:
 
 def token(config: Config, arguments: argparse.Namespace) -> int:
     work = registration_tokens.ACTIONS[arguments.action]
+    arguments.configuration = config
     return _with_subsystem(config, lambda subsystem: work(subsystem.registration_tokens, arguments))
 
 

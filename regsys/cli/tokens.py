@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import sys
 from argparse import Namespace
 from typing import Any, Awaitable, Callable, Mapping, Union
 
@@ -14,6 +17,7 @@ from regsys.config.values import duration_ms
 from regsys.errors import InvalidParam, TokenNotFound
 from regsys.model.registration_tokens import RegistrationToken
 from regsys.registration_tokens import RegistrationTokens
+from regsys.web.registration_page import registration_page_url
 
 
 async def _create(tokens: RegistrationTokens, arguments: Namespace) -> str:
@@ -21,6 +25,13 @@ async def _create(tokens: RegistrationTokens, arguments: Namespace) -> str:
     if arguments.expires is not None:
         settings["expiry_ms"] = tokens.now_ms() + _duration(arguments.expires)
     new = await tokens.create(token=arguments.token, length=arguments.length, settings=settings)
+    link = registration_page_url(arguments.configuration, new.token)
+    if arguments.json:
+        return json.dumps({"token": new.token, "link": link})
+    if sys.stdout.isatty():
+        return f"{new.token}\n{link}\n{_qr_code(link)}"
+    # A script that reads the token from standard output wants nothing else there.
+    print(link, file=sys.stderr)
     return new.token
 
 
@@ -72,6 +83,22 @@ ACTIONS: Mapping[str, Callable[[RegistrationTokens, Namespace], Awaitable[Union[
     "revoke": _revoke,
     "delete": _delete,
 }
+
+
+def _qr_code(text: str) -> str:
+    """The text for a phone's camera: half a character a module, white on black whatever the
+    terminal's colours are. "" if the terminal cannot show it."""
+    # Here, because nothing else needs it.
+    import segno
+
+    drawn = io.StringIO()
+    segno.make(text, micro=False).terminal(drawn, compact=True)
+    try:
+        drawn.getvalue().encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return ""
+    lines = drawn.getvalue().splitlines()
+    return "\n".join(f"\x1b[97;40m{line}\x1b[0m" for line in lines)
 
 
 def _line(token: RegistrationToken, now_ms: int) -> str:

@@ -53,6 +53,7 @@ from regsys.config.listeners import (
 )
 from regsys.config.modules import ModulesConfig, read_modules
 from regsys.config.names import NamesConfig, read_names
+from regsys.config.pages import App, PagesConfig, read_pages
 from regsys.config.passwords import PasswordPolicy, PasswordsConfig, read_passwords
 from regsys.config.phones import PhonesConfig, read_phones
 from regsys.config.proxies import ProxiesConfig, read_proxies
@@ -70,6 +71,7 @@ from regsys.model import Appservice, Secret
 __all__ = [
     "ALL_ADDRESSES",
     "AllowedThreepid",
+    "App",
     "ApprovalConfig",
     "BlockingConfig",
     "CaptchaConfig",
@@ -86,6 +88,7 @@ __all__ = [
     "MasterConfig",
     "ModulesConfig",
     "NamesConfig",
+    "PagesConfig",
     "PasswordPolicy",
     "PasswordsConfig",
     "PhonesConfig",
@@ -137,6 +140,7 @@ class Config:
     registration: RegistrationConfig
     approval: ApprovalConfig
     names: NamesConfig
+    pages: PagesConfig
     appservices: tuple[Appservice, ...]
     blocking: BlockingConfig
     captcha: Optional[CaptchaConfig]
@@ -250,6 +254,7 @@ def read(reader: Reader) -> Config:
             has_mails=email is not None,
         ),
         names=read_names(reader.section("regsys").section("names")),
+        pages=read_pages(reader.section("regsys").section("pages"), server_name),
         appservices=read_appservices(
             reader, server_name, has_auth_service, homeserver.as_token if homeserver else None
         ),

@@ -38,10 +38,11 @@ PAGE_HEADERS: Headers = (
     (b"X-Frame-Options", [b"DENY"]),
     (b"Referrer-Policy", [b"no-referrer"]),
 )
-# What every page may do: load our styles, and send its form to us.
+# What every page may do: load our styles and pictures, and send its form to us.
 PAGE_POLICY: Mapping[str, tuple[str, ...]] = {
     "default-src": ("'none'",),
     "style-src": ("'self'",),
+    "img-src": ("'self'",),
     "form-action": ("'self'",),
     "frame-ancestors": ("'none'",),
     "base-uri": ("'none'",),
@@ -52,6 +53,12 @@ TEXT_HEADERS: Headers = (NO_STORE, NOSNIFF)
 FILE_HEADERS: Headers = (
     (b"Cache-Control", [b"public, max-age=604800, immutable"]),
     NOSNIFF,
+)
+# An SVG is a document: one that is opened by itself could run a script of its author's as ours.
+SVG = "image/svg+xml"
+SVG_POLICY = (
+    b"Content-Security-Policy",
+    [b"default-src 'none'; style-src 'unsafe-inline'; sandbox"],
 )
 
 # ASCII only, so that any string can be encoded.
@@ -140,6 +147,7 @@ def rendered(reply: Reply) -> tuple[bytes, Headers]:
         return body.html.encode("utf-8"), (*PAGE_HEADERS, policy)
     if isinstance(body, (File, Text)):
         headers = FILE_HEADERS if isinstance(body, File) else TEXT_HEADERS
+        headers = (*headers, SVG_POLICY) if body.type == SVG else headers
         return body.content, (*headers, (b"Content-Type", [body.type.encode("ascii")]))
     return encode_json(body).encode("ascii"), JSON_HEADERS
 

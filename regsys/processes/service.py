@@ -33,6 +33,7 @@ from regsys.processes.activation import Inherited
 from regsys.processes.listening import Bound, Port
 from regsys.processes.manager import NOBODY, Manager
 from regsys.web.operations import exposition
+from regsys.web.registration_page import redirects
 from regsys.wiring.subsystem import Subsystem
 
 log = Logger()
@@ -79,10 +80,11 @@ class Service(service.Service):
     ) -> None:
         self._config = config
         self._ready = ready
-        # Neither are among the subsystem's own endpoints: an embedder that mounts all of those
-        # would expose them to clients.
+        # None of these are among the subsystem's own endpoints: an embedder that mounts all of
+        # those would expose metrics and calls of workers to clients, and take its root from itself.
+        leads = [redirects(config)] if config.registration.enabled else []
         self._subsystem = subsystem.having(
-            exposition(subsystem.process.exposed), *subsystem.for_workers
+            exposition(subsystem.process.exposed), *subsystem.for_workers, *leads
         )
         self._reactor = reactor
         self._connections = Connections.within(MOST_CONNECTIONS, reactor.seconds)

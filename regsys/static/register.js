@@ -220,7 +220,18 @@ function showForm(stage, page, failure) {
         [...dead.attributes].forEach(({ name, value }) => script.setAttribute(name, value));
         dead.replaceWith(script);
     }
+    if (stage === "m.login.registration_token") {
+        prefillToken(form);
+    }
     return form;
+}
+
+/** Fill in the registration token of the link that led here, unless the server has refused it. */
+function prefillToken(form) {
+    const { token: field } = form.elements;
+    if (field && field.getAttribute("aria-invalid") !== "true") {
+        field.value = new URLSearchParams(location.search).get("token") ?? "";
+    }
 }
 
 /** Show a copy of this form as the stage's step; returns the copy. */

@@ -21,6 +21,8 @@ from jinja2 import (
 )
 from twisted.logger import Logger
 
+from regsys.templates.brand import UNBRANDED, Brand
+
 _log = Logger()
 HERE = Path(__file__).parent
 LOCALES = HERE.parent / "locale"
@@ -73,20 +75,26 @@ class Templates:
         public_baseurl: str,
         directories: Sequence[str] = (),
         undefined: type[Undefined] = StrictUndefined,
+        brand: Brand = UNBRANDED,
     ) -> Templates:
         """``public_baseurl``: all URLs of ours begin with its path. ``directories``: templates in
         these are used, in this order, instead of the built-in ones. ``undefined``: jinja2's class
-        for undefined variables."""
+        for undefined variables. ``brand``: whose the pages are."""
         root = urlsplit(public_baseurl).path
         addresses = {
             name: f"{root}{STATIC_PATH}{name}?v={hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
             for name, path in static_files().items()
         }
         languages = [SOURCE_LANGUAGE, *(path.name for path in sorted(LOCALES.glob("*/")))]
+        values = {
+            "root": root,
+            "static": addresses.__getitem__,
+            "brand": brand.shown(f"{root}{STATIC_PATH}"),
+        }
 
         def environments(directories: Sequence[str]) -> Mapping[str, Environment]:
             return {
-                language: _environment(language, root, addresses, directories, undefined)
+                language: _environment(language, values, directories, undefined)
                 for language in languages
             }
 
@@ -99,9 +107,9 @@ class Templates:
     def render(self, name: str, languages: Sequence[str], **values: Any) -> str:
         """The rendered template, in the best of the reader's ``languages``. Its variables are the
         ``values``, and ``language``, ``root`` (the path that all our URLs begin with),
-        ``static(file)``, ``translated(sentence)``, ``catalogue`` (all sentences of its language,
-        for scripts), and ``wanted`` (the ``languages``) with ``best_language``, for content that
-        has languages of its own.
+        ``static(file)``, ``brand`` (see ``Brand.shown``), ``translated(sentence)``, ``catalogue``
+        (all sentences of its language, for scripts), and ``wanted`` (the ``languages``) with
+        ``best_language``, for content that has languages of its own.
 
         Templates are checked at the start. If one fails later, because it has changed since, the
         built-in one of that name is rendered instead, if there is one, and an error is logged.
@@ -155,8 +163,7 @@ def _place(error: Exception) -> str:
 
 def _environment(
     language: str,
-    root: str,
-    addresses: Mapping[str, str],
+    values: Mapping[str, Any],
     directories: Sequence[str],
     undefined: type[Undefined],
 ) -> Environment:
@@ -169,13 +176,7 @@ def _environment(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(
-        language=language,
-        root=root,
-        static=addresses.__getitem__,
-        catalogue={},
-        best_language=best_language,
-    )
+    environment.globals.update(values, language=language, catalogue={}, best_language=best_language)
     translations = gettext.translation("regsys", LOCALES, [language], Catalogue, fallback=True)
     if isinstance(translations, Catalogue):
         environment.globals["catalogue"] = translations.messages

@@ -14,6 +14,7 @@ from regsys.errors import RegistrationError, Unavailable
 from regsys.http import Call, Endpoint, Handler, Reply
 from regsys.http.reply import File, Page, refusal
 from regsys.templates import STATIC_PATH, Templates, fault, static_files
+from regsys.templates.brand import Brand
 
 _log = Logger()
 
@@ -73,14 +74,14 @@ def cannot_render(template: str, error: Exception) -> Unavailable:
     return Unavailable()
 
 
-def static() -> Endpoint:
-    """The style sheets, scripts and catalogues that pages load."""
-    files = {
-        f"/{STATIC_PATH}{name}": File(
-            path.read_bytes(), mimetypes.guess_type(name)[0] or "application/octet-stream"
-        )
+def static(brand: Brand) -> Endpoint:
+    """The style sheets, scripts and pictures that pages load."""
+    ours = {
+        name: File(path.read_bytes(), mimetypes.guess_type(name)[0] or "application/octet-stream")
         for name, path in static_files().items()
     }
+    theirs = {name: File(file.content, file.type) for name, file in brand.files.items()}
+    files = {f"/{STATIC_PATH}{name}": file for name, file in {**ours, **theirs}.items()}
 
     async def get(call: Call) -> Reply:
         return Reply(files[call.path])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Mapping
+from typing import Iterable, Mapping, Optional
+from urllib.parse import quote, urlencode, urlsplit
 
 from regsys.config import Config
 from regsys.errors import RegistrationDisabled
@@ -12,6 +13,8 @@ from regsys.threepids.addresses import countries
 from regsys.web.pages import Pages
 
 PATH = "/_matrix/static/client/register/"
+# What a query may have besides letters and digits (RFC 3986).
+QUERY = "-._~!$&'()*+,;=:@/?%"
 # Its scripts are ours, and send requests to us only.
 OWN_SOURCES: Mapping[str, tuple[str, ...]] = {"script-src": ("'self'",), "connect-src": ("'self'",)}
 
@@ -37,6 +40,27 @@ def registration_page(config: Config, stages: Iterable[IStage], pages: Pages) ->
             proves_email="email" in config.threepids.offered,
             countries=countries() if "msisdn" in config.threepids.offered else (),
             names_are_secret=config.registration.inhibit_user_in_use_error,
+            clients=config.pages.apps,
         )
 
     return Endpoint("registration_page", (PATH,), {"GET": pages.handler(get)})
+
+
+def registration_page_url(config: Config, token: Optional[str] = None) -> str:
+    """Where people find the page; with a registration token it is filled in there."""
+    query = "" if token is None else f"?{urlencode({'token': token})}"
+    return f"{config.public_baseurl}{PATH[1:]}{query}"
+
+
+def redirects(config: Config) -> Endpoint:
+    """Leads from where people look for the page to it. They are for a server of our own: where a
+    homeserver mounts us, its root is the homeserver's."""
+    target = urlsplit(registration_page_url(config)).path
+
+    async def get(call: Call) -> Reply:
+        query = call.uri.partition("?")[2]
+        # A client may send bytes that belong in no header.
+        location = f"{target}?{quote(query, safe=QUERY)}" if query else target
+        return Reply(status=308, headers={"Location": location})
+
+    return Endpoint("registration_redirects", ("/", PATH[:-1], "/_matrix/static/"), {"GET": get})

@@ -66,7 +66,9 @@ def assemble(
         first=FIRST_JOBS,
     )
     _check_templates(parts, made.signup)
-    pages = Pages(Templates.load(config.public_baseurl, parts.template_directories))
+    pages = Pages(
+        Templates.load(config.public_baseurl, parts.template_directories, brand=config.pages.brand)
+    )
     own_expiring = () if stores.own is None else stores.own.expiring
     expiring = (*parts.stores.expiring, *own_expiring, *active.expiring) if runs_jobs else ()
     waiting = jobs.warnings(

@@ -66,7 +66,7 @@ def endpoints(
         *_administration(parts, stores, rules),
         account.whoami(auth, rules.appservices),
         operations.health(parts.process.database.is_lost),
-        static_pages.static(),
+        static_pages.static(config.pages.brand),
     ]
     if stores.own is not None:
         made += _own_accounts(parts, stores, stores.own, rules)

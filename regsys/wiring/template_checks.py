@@ -66,7 +66,7 @@ def _of_pages(
 ) -> Iterator[str]:
     if not directories:
         return  # our tests try our own
-    templates = Templates.load(config.public_baseurl, directories)
+    templates = Templates.load(config.public_baseurl, directories, brand=config.pages.brand)
     for name, values in _samples():
         for language in templates.languages:
             try:
@@ -87,7 +87,7 @@ def mail_problems(config: Config, directories: Sequence[str]) -> Iterator[str]:
     if email is None:
         return
     url, own = config.public_baseurl, [email.template_dir] if email.template_dir else []
-    theirs = Templates.load(url, [*directories, *own], Undefined)
+    theirs = Templates.load(url, [*directories, *own], Undefined, config.pages.brand)
     try:
         Mails.load(email, config.server_name, url, directories)
     except ConfigError as error:
@@ -108,7 +108,9 @@ def mail_problems(config: Config, directories: Sequence[str]) -> Iterator[str]:
 def _samples() -> Iterator[tuple[str, dict[str, Any]]]:
     """Each of our templates by its name, with the values of docs/pages.md, once a variant."""
     yield "refused.html", {"error": "It failed."}
-    yield "consent_given.html", {}
+    yield "consent_given.html", {"content": None}
+    yield "consent_given.html", {"content": "Thanks", "written_in": "en"}
+    yield from _policy_samples()
     yield "reset_keys_allowed.html", {}
     for failure in (None, "It failed."):
         yield "reset_keys.html", {"user": "alice", "failure": failure}
@@ -139,6 +141,7 @@ def _samples() -> Iterator[tuple[str, dict[str, Any]]]:
                 "proves_email": on,
                 "countries": (("DE", "49"),) if on else (),
                 "names_are_secret": on,
+                "clients": ({"name": "App", "url": "https://app.example/"},) if on else (),
             },
         )
 
@@ -181,6 +184,14 @@ def _approval_samples() -> Iterator[tuple[str, dict[str, Any]]]:
                     "utc": str,
                 },
             )
+
+
+def _policy_samples() -> Iterator[tuple[str, dict[str, Any]]]:
+    common = {"policy": "rules", "version": "1", "policy_name": "Rules", "content": "Be kind."}
+    for asks, has_consented in ((False, False), (True, False), (True, True)):
+        who = {"user": "alice", "userhmac": "h", "public_version": False}
+        more = {"written_in": "en", "asks": asks, "has_consented": has_consented}
+        yield "policy.html", {**common, **who, **more}
 
 
 def _address_samples() -> Iterator[tuple[str, dict[str, Any]]]:

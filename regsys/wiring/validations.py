@@ -115,7 +115,7 @@ def confirmation_pages(
     own = config.email.template_dir if config.email else None
     directories = [*parts.template_directories, *([own] if own else [])]
     # Templates that were written for a homeserver, where what is undefined is empty.
-    theirs = Templates.load(config.public_baseurl, directories, Undefined)
+    theirs = Templates.load(config.public_baseurl, directories, Undefined, config.pages.brand)
     return [
         confirm_address(
             name,

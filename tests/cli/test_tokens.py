@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import re
 from argparse import Namespace
-from typing import Any
+from typing import Any, Optional
 
+import segno
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,12 +20,44 @@ from regsys.json_body import MAX_INTEGER
 from regsys.registration_tokens import RegistrationTokens
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore
+from regsys.testing import config
 from regsys.testing.database import memory_database
 from tests.cli.test_commands import CommandCase
 from tests.support.values import using
 
 NOW_S = 1_700_000_000  # 2023-11-14 22:13:20 UTC
-CREATE = {"token": None, "length": 16, "uses": None, "expires": None, "note": None}
+CREATE = {
+    "token": None,
+    "length": 16,
+    "uses": None,
+    "expires": None,
+    "note": None,
+    "json": False,
+    "configuration": config(public_baseurl="https://hs.example/deep"),
+}
+LINK = "https://hs.example/deep/_matrix/static/client/register/?token="
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+class PlainTerminal(Terminal):
+    encoding = "ascii"
+
+
+def modules(drawn: list[str]) -> list[list[bool]]:
+    """The rows of a QR code out of its text, in which a character is two modules, one above the
+    other; a module is True if it is dark."""
+    rows: list[list[bool]] = []
+    for line in drawn:
+        text = line.removeprefix("\x1b[97;40m").removesuffix("\x1b[0m")
+        rows.append([character not in "█▀" for character in text])
+        rows.append([character not in "█▄" for character in text])
+    return rows
 
 
 class ActionTests(SynchronousTestCase):
@@ -34,15 +70,24 @@ class ActionTests(SynchronousTestCase):
     def wait(self, coroutine: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(coroutine))
 
-    def start(self, action: str, **arguments: Any) -> Deferred[str]:
+    def start(
+        self, action: str, stdout: Optional[io.StringIO] = None, **arguments: Any
+    ) -> Deferred[str]:
+        """Begin the action, where its output goes to ``stdout``, by default to a pipe."""
         given = {**CREATE, **arguments} if action == "create" else arguments
-        return Deferred.fromCoroutine(cli.ACTIONS[action](self.tokens, Namespace(**given)))
+        self.stderr = io.StringIO()
+        with (
+            contextlib.redirect_stdout(stdout or io.StringIO()),
+            contextlib.redirect_stderr(self.stderr),
+        ):
+            return Deferred.fromCoroutine(cli.ACTIONS[action](self.tokens, Namespace(**given)))
 
     def do(self, action: str, **arguments: Any) -> str:
         return self.successResultOf(self.start(action, **arguments))
 
     def test_create(self) -> None:
-        """Only the token is printed, so that a script can use it."""
+        """Only the token is printed, so that a script can use it; the link goes to standard
+        error."""
         name = self.do("create", uses=3, expires="2d", note="for Zoë")
         made = self.wait(self.tokens.get(name))
         self.assertEqual(
@@ -51,6 +96,26 @@ class ActionTests(SynchronousTestCase):
         )
         self.assertEqual(len(self.do("create", length=5)), 5)
         self.assertEqual(self.do("create", token="mine"), "mine")
+        self.assertEqual(self.stderr.getvalue(), f"{LINK}mine\n")
+
+    def test_createAsJson(self) -> None:
+        """As JSON both are in one object, on a terminal too."""
+        for stdout in (io.StringIO(), Terminal()):
+            made = json.loads(self.do("create", stdout=stdout, json=True))
+            self.assertEqual(made, {"token": made["token"], "link": LINK + made["token"]})
+            self.assertEqual(self.stderr.getvalue(), "")
+
+    def test_createAtTerminal(self) -> None:
+        """On a terminal the link follows the token, and its QR code, if the terminal has the
+        characters for that."""
+        token, link, *drawn = self.do("create", stdout=Terminal(), token="a~b").splitlines()
+        self.assertEqual((token, link), ("a~b", f"{LINK}a~b"))
+        code = segno.make(link, micro=False)
+        expected = [list(map(bool, row)) for row in code.matrix_iter()]
+        found = modules(drawn)[: len(expected)]  # the last line may have one module too many
+        self.assertEqual(found, expected)
+        plain = self.do("create", stdout=PlainTerminal(), token="b")
+        self.assertEqual(plain.splitlines(), ["b", f"{LINK}b"])
 
     def test_refused(self) -> None:
         """Invalid arguments are refused with the reason."""
@@ -125,6 +190,8 @@ class ProcessTests(CommandCase):
         self.assertEqual(made.returncode, 0, made.stderr)
         self.assertRegex(made.stdout, r"\A[A-Za-z0-9]{16}\n\Z")
         name = made.stdout.strip()
+        link = f"https://test.example/_matrix/static/client/register/?token={name}\n"
+        self.assertTrue(made.stderr.endswith(link), made.stderr)
         revoked = self.regsys("token", "-c", config, "revoke", name)
         self.assertIn("revoked", revoked.stdout)
         undone = self.regsys("token", "revoke", "--undo", name, "-c", config)

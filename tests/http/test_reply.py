@@ -48,8 +48,8 @@ class ReplyTests(SynchronousTestCase):
             self.assertEqual(answer.header("X-Content-Type-Options"), "nosniff")
 
     def test_page(self) -> None:
-        """A page is not cached, cannot be framed, and may load nothing but our style sheet; further
-        sources are added to its policy."""
+        """A page is not cached, cannot be framed, and may load nothing but our style sheet and
+        pictures; further sources are added to its policy."""
         answer = self.answer(Reply(Page("<p>é</p>", {"script-src": ("'self'",)}), 400))
         self.assertEqual((answer.code, answer.content.decode()), (400, "<p>é</p>"))
         self.assertEqual(answer.header("Content-Type"), "text/html; charset=utf-8")
@@ -61,8 +61,8 @@ class ReplyTests(SynchronousTestCase):
         self.assertIsNone(answer.header("Access-Control-Allow-Origin"))
         self.assertEqual(
             answer.header("Content-Security-Policy"),
-            "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; "
-            "base-uri 'none'; script-src 'self'",
+            "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+            "frame-ancestors 'none'; base-uri 'none'; script-src 'self'",
         )
 
     def test_text(self) -> None:
@@ -73,6 +73,17 @@ class ReplyTests(SynchronousTestCase):
         self.assertEqual(answer.header("Cache-Control"), "no-cache, no-store, must-revalidate")
         self.assertEqual(answer.header("X-Content-Type-Options"), "nosniff")
         self.assertIsNone(answer.header("Access-Control-Allow-Origin"))
+
+    def test_picture(self) -> None:
+        """A picture that is a document of its own can neither run a script nor load anything."""
+        answer = self.answer(Reply(File(b"<svg/>", "image/svg+xml")))
+        self.assertEqual(
+            answer.header("Content-Security-Policy"),
+            "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+        )
+        self.assertEqual(answer.header("X-Content-Type-Options"), "nosniff")
+        other = self.answer(Reply(File(b"x", "image/png")))
+        self.assertIsNone(other.header("Content-Security-Policy"))
 
     def test_file(self) -> None:
         """A static file has its type, and may be cached."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from pathlib import Path
 from typing import Any, Optional
 from urllib.parse import urlencode, urlsplit
@@ -247,3 +248,61 @@ class FurtherPoliciesTests(ConsentCase):
         self.assertEqual(self.consents(), [("@alice:test.example", "rules", "2")])
         self.assertPage(self.page(**link), 200, "rules 2 True")
         self.assertPage(self.accept(**{**link, "p": "cake"}, v="1"), 404)
+
+
+class FramedPolicyTests(SystemCase):
+    """A policy that is written as a text, without a frame of its own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.register("alice")
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        (folder / "rules.html").write_text("<style>b {}</style><p>Seid <b>nett</b> {{ version }}.")
+        (folder / "own.html").write_text("<h1>Ours</h1>{% if has_consented %}Agreed{% endif %}")
+        rules = {
+            "version": "1",
+            "de": {"name": "Regeln & mehr", "file": str(folder / "rules.html")},
+        }
+        own = {"version": "1", "en": {"name": "Own", "file": str(folder / "own.html")}}
+        pages = {"name": "Example"}
+        self.system(
+            regsys={"policies": {"rules": rules, "own": own}, "pages": pages},
+            form_secret=FORM_SECRET,
+            database=self.database,
+        )
+
+    def test_frame(self) -> None:
+        """It is shown in our frame, under its name, in its own language; it may have styles."""
+        answer = self.client.get("/_matrix/consent?p=rules", Accept_Language="en")
+        page = answer.json.decode()
+        for part in (
+            '<html lang="en">',
+            '<h1 lang="de">Regeln &amp; mehr</h1>',
+            '<div lang="de">\n<style>b {}</style><p>Seid <b>nett</b> 1.',
+            "Example",
+        ):
+            self.assertIn(part, page)
+        self.assertNotIn("<form", page)
+        self.assertIn("'unsafe-inline'", answer.headers["content-security-policy"])
+        self.assertNotIn("script-src", answer.headers["content-security-policy"])
+
+    def link(self, policy: str) -> str:
+        url = self.subsystem.consents.link(UserID("alice", "test.example"), policy)
+        return "/" + url.split("/", 3)[3]
+
+    def test_agreeing(self) -> None:
+        """By a user's link it has the form that accepts it, unless it looks after that itself."""
+        page = self.client.get(self.link("rules"), Accept_Language="en").json.decode()
+        fields = dict(re.findall(r'name="(\w)" value="(.*?)"', page))
+        self.assertEqual(sorted(fields), ["h", "p", "u", "v"])
+        self.assertIn("I agree", page)
+        body = "&".join(f"{name}={value}" for name, value in fields.items())
+        done = self.client.post("/_matrix/consent", body.encode())
+        self.assertEqual(done.status, 200)
+        again = self.client.get(self.link("rules"), Accept_Language="en").json.decode()
+        self.assertIn("You have agreed to this.", again)
+        self.assertNotIn("<form", again)
+        own = self.client.get(self.link("own")).json.decode()
+        self.assertNotIn("<form", own)
+        self.assertEqual(re.findall("<h1.*?</h1>", own), ["<h1>Ours</h1>"])

@@ -31,6 +31,7 @@ HEADERS = {
 POLICY = (
     "default-src 'none'",
     "style-src 'self'",
+    "img-src 'self'",
     "form-action 'self'",
     "frame-ancestors 'none'",
     "base-uri 'none'",
@@ -63,7 +64,7 @@ class Markup(HTMLParser):
         for name, value in attrs:
             if name.startswith("on") or name == "style":
                 self.violations.append(f"{name}={value}")
-            if tag == "a" and (value or "").startswith("https://"):
+            if tag == "a" and (value or "").startswith(("https://", "mailto:")):
                 continue  # leads elsewhere, but loads nothing
             if name in ("src", "href", "action") and not self._is_known(value or ""):
                 self.violations.append(f"{name}={value}")
@@ -131,6 +132,12 @@ class WalkTests(SafePages, PageCase):
             "rc_availability": False,
             "sessions_per_ip": 10**6,
             "captcha": {"kind": "proof_of_work", "difficulty": 1},
+            "pages": {
+                "name": HOSTILE,
+                "accent": "#ffdd00",
+                "links": [{"text": HOSTILE, "url": "mailto:help@e.example"}],
+                "client_url": "https://app.example/",
+            },
         },
         "enable_registration_captcha": True,
         "user_consent": {"version": "1", "policy_name": HOSTILE, "require_at_registration": True},

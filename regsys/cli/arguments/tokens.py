@@ -13,7 +13,7 @@ def add_token(token: argparse.ArgumentParser, common: argparse.ArgumentParser) -
     def action(name: str, text: str) -> argparse.ArgumentParser:
         return actions.add_parser(name, help=text, description=text, parents=[common])
 
-    create = action("create", "Make a token and print it.")
+    create = action("create", "Make a token and print it, with a link that fills it in.")
     create.add_argument("--token", help="the token itself (default: one is made up)")
     create.add_argument(
         "--length", type=int, default=16, help="how long a made-up token is (default: 16)"
@@ -23,6 +23,7 @@ def add_token(token: argparse.ArgumentParser, common: argparse.ArgumentParser) -
     )
     create.add_argument("--expires", metavar="7d", help="after how long it ends (default: never)")
     create.add_argument("--note", help="what it is for")
+    add_json(create)
     add_json(action("list", "All tokens, one a line."))
     show = action("show", "One token, and who used it when.")
     show.add_argument("token")

@@ -153,7 +153,7 @@ def subsystem(config: Config, reactor: Any, names: Optional[Sequence[str]]) -> S
         ),
     )
     reactor.callLater(0, _start_token, system)
-    pages = Pages(Templates.load(config.public_baseurl, templates))
+    pages = Pages(Templates.load(config.public_baseurl, templates, brand=config.pages.brand))
     return system.having(messages.messages_page(outbox, pages))
 
 
