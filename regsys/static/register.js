@@ -4,11 +4,11 @@
 // address with CODE at its end, "welcome". What the steps need is in register/state.js.
 
 import { complainHere, form as accountForm, isAbout, showAccount } from "./register/account.js";
-import { CODE, showAddress, showCode } from "./register/addresses.js";
+import { showAddress, showCode } from "./register/addresses.js";
 import { root } from "./register/dom.js";
 import * as flow from "./register/flows.js";
 import { proofs, showPassed, showStage } from "./register/stages.js";
-import { save, state } from "./register/state.js";
+import { CODE, save, state, stepOf } from "./register/state.js";
 import { begin, complain, current, go } from "./register/steps.js";
 import { showWelcome } from "./register/welcome.js";
 
@@ -46,7 +46,7 @@ function refused(error, form) {
         save({ completed: state.completed.filter((type) => type !== address) });
         go(address, error);
     } else if (error.status === 401 && next && next !== stage) {
-        go(next, error); // it was passed, and is not any longer
+        go(stepOf(next), error); // it was passed, and is not any longer
     } else {
         complain(form, error.message);
     }
@@ -66,14 +66,23 @@ function takeToken() {
     }
 }
 
+/** Whether the reader has opened the page anew: it is no reload, and not Back. */
+function isNew() {
+    return !history.state || performance.getEntriesByType("navigation")[0].type === "navigate";
+}
+
 takeToken();
-if (state.result && !history.state) {
-    save({ result: null, name: "" }); // someone registers again in this tab
-    accountForm.reset();
+const isOpened = isNew();
+if (isOpened) {
+    history.replaceState({ step: "account" }, "");
+    if (state.result) {
+        save({ result: null, name: "" }); // an account was made in this tab; now comes another one
+        accountForm.reset();
+    }
 }
 root.hidden = false;
 begin(render, refused);
-if (state.session && !history.state) {
-    // The page was left and is opened anew: go on where it was.
-    go(flow.nextStage() ?? "account");
+const next = flow.nextStage();
+if (isOpened && state.session && next) {
+    go(stepOf(next)); // the page was left before the end
 }

@@ -4,11 +4,9 @@
 import { _, element } from "./dom.js";
 import { post } from "./requests.js";
 import { proofs } from "./stages.js";
-import { save, state } from "./state.js";
+import { CODE, save, state } from "./state.js";
 import { complain, go, onSubmit, present, refuse } from "./steps.js";
 import { watch } from "./watch.js";
-
-export const CODE = "#code"; // ends the name of the second step
 
 /** The request that each stage sends for an address, and the sentences about it. */
 const kinds = {

@@ -3,7 +3,7 @@
 import { _, element } from "./dom.js";
 import { Refusal, register } from "./requests.js";
 import { loadStages } from "./stages.js";
-import { save, state } from "./state.js";
+import { save, state, stepOf } from "./state.js";
 import { go, onSubmit, present } from "./steps.js";
 
 const DUMMY = "m.login.dummy"; // there is nothing to do in it
@@ -19,7 +19,7 @@ export async function advance(signal, auth = {}, account = undefined) {
             return;
         }
         if (!state.flow || stage) {
-            return go(stage ?? "choice");
+            return go(state.flow ? stepOf(stage) : "choice");
         }
         if (isLast) {
             throw new Refusal(_("The server still asks for something, and does not say what."));
@@ -36,7 +36,7 @@ export async function passed(signal, stage) {
     if (!next) {
         await advance(signal, state.flow.includes(DUMMY) ? { type: DUMMY } : {});
     } else if (!signal.aborted) {
-        go(next);
+        go(stepOf(next));
     }
 }
 
@@ -91,7 +91,7 @@ export function showChoice(signal) {
     onSubmit(form, signal, async (number) => {
         save({ flow: open[number] });
         const next = nextStage();
-        await (next ? go(next) : advance(signal));
+        await (next ? go(stepOf(next)) : advance(signal));
     });
     present(_("How would you like to go on?"), [form], true);
 }

@@ -4,6 +4,7 @@
 
 import { api, root } from "./dom.js";
 
+export const CODE = "#code"; // ends the name of the step that asks for the code of an address
 const KEY = `regsys.register ${api}`;
 const language = document.documentElement.lang;
 const DIALOGUE = {
@@ -50,4 +51,9 @@ export function chosenName() {
 
 export function matrixID() {
     return `@${chosenName()}:${root.dataset.serverName}`;
+}
+
+/** The step of a stage that is left to do: where an address is known already, that of its code. */
+export function stepOf(stage) {
+    return state.proofs[stage]?.sid ? stage + CODE : stage;
 }

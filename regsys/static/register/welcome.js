@@ -12,7 +12,9 @@ const [ready, waiting] = ["ready", "waiting"].map(find);
 export function showWelcome(signal) {
     const { user_id, waits, address } = state.result;
     find("user-id").textContent = user_id;
-    find("to-matrix").href = `https://matrix.to/#/${encodeURIComponent(user_id)}`;
+    const link = find("to-matrix");
+    link.href = `https://matrix.to/#/${encodeURIComponent(user_id)}`;
+    link.textContent = `matrix.to/#/${user_id}`;
     find("copy").addEventListener("click", () => copy(user_id), { signal });
     [ready.hidden, waiting.hidden] = [waits, !waits];
     find("hear").textContent = address
