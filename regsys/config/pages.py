@@ -31,6 +31,11 @@ class App:
     name: str
     url: str
 
+    @classmethod
+    def at(cls, url: str) -> App:
+        """One that is called by its host."""
+        return cls(urlsplit(url).netloc, url)
+
 
 @attr.frozen(kw_only=True)
 class PagesConfig:
@@ -46,7 +51,7 @@ class PagesConfig:
         """All apps, the one of ``client_url`` first, which bears the name of its host."""
         if self.client_url is None:
             return self.clients
-        return (App(urlsplit(self.client_url).netloc, self.client_url), *self.clients)
+        return (App.at(self.client_url), *self.clients)
 
 
 def read_pages(section: Reader, server_name: str) -> PagesConfig:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Iterable, Mapping, Optional
 from urllib.parse import quote, urlencode, urlsplit
 
-from regsys.config import Config
+from regsys.config import App, Config
 from regsys.errors import RegistrationDisabled
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IStage
+from regsys.templates.static_files import static_files
 from regsys.threepids.addresses import countries
 from regsys.web.pages import Pages
 
@@ -17,6 +18,14 @@ PATH = "/_matrix/static/client/register/"
 QUERY = "-._~!$&'()*+,;=:@/?%"
 # Its scripts are ours, and send requests to us only.
 OWN_SOURCES: Mapping[str, tuple[str, ...]] = {"script-src": ("'self'",), "connect-src": ("'self'",)}
+# The modules of register.js: the browser loads them at once, not each when another one imports it.
+SCRIPTS = tuple(name for name in static_files() if name.startswith("register/"))
+
+
+def client_apps(config: Config) -> tuple[App, ...]:
+    """The apps that the end of a registration leads to, the best one first."""
+    url = config.email and config.email.client_base_url
+    return config.pages.apps or ((App.at(url),) if url else ())
 
 
 def registration_page(config: Config, stages: Iterable[IStage], pages: Pages) -> Endpoint:
@@ -40,7 +49,9 @@ def registration_page(config: Config, stages: Iterable[IStage], pages: Pages) ->
             proves_email="email" in config.threepids.offered,
             countries=countries() if "msisdn" in config.threepids.offered else (),
             names_are_secret=config.registration.inhibit_user_in_use_error,
-            clients=config.pages.apps,
+            scripts=SCRIPTS,
+            clients=client_apps(config),
+            admin_contact=config.blocking.admin_contact,
         )
 
     return Endpoint("registration_page", (PATH,), {"GET": pages.handler(get)})
