@@ -9,6 +9,8 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
+from regsys.accounts import allowed
+from regsys.audit.audit_log import NO_AUDIT_LOG, AuditLog
 from regsys.config import RegistrationConfig
 from regsys.credentials.access_tokens import Logins
 from regsys.errors import InvalidParam, UserNotFound
@@ -30,7 +32,8 @@ from regsys.storage.devices import check_guest
 @attr.frozen(kw_only=True)
 class AccountPlanner:
     """Plans accounts, their jobs and their devices. If ``users`` is None, accounts cannot be looked
-    up. ``replay_window_ms``: how long a finished UIA session repeats its answer."""
+    up. ``replay_window_ms``: how long a finished UIA session repeats its answer. ``audit``: what
+    has each account's entry."""
 
     config: RegistrationConfig
     logins: Logins
@@ -38,6 +41,7 @@ class AccountPlanner:
     users: Optional[IUserLookup]
     clock: IReactorTime
     replay_window_ms: int = 600_000
+    audit: AuditLog = NO_AUDIT_LOG
 
     def plan(self, registration: Registration) -> PlannedAccount:
         """The account, all but its name. Raises InvalidParam for an unknown user type and for an
@@ -74,6 +78,11 @@ class AccountPlanner:
         """The same account with the jobs that it brings."""
         jobs = tuple(self.jobs.jobs_for(new))
         return attr.evolve(new, jobs=jobs) if jobs else new
+
+    def finished(self, new: NewAccount, address: Optional[str]) -> NewAccount:
+        """The same account, which others have checked, with what the audit log says of it."""
+        reason = allowed.of_finished(self.audit, new, address)
+        return new if reason is new.allowed else attr.evolve(new, allowed=reason)
 
     async def is_guest(self, user_id: UserID, asked: Optional[bool]) -> bool:
         """Whether this is a guest's account: as ``users`` says; as the caller has ``asked`` if
@@ -157,6 +166,9 @@ class PlannedAccount:
             session_id=asked.session_id,
             session_until_ms=created_ms + self.planner.replay_window_ms,
             device=self._device(user_id),
+            allowed=allowed.of_registration(
+                self.planner.audit, asked, self.approved, upgrades_guest
+            ),
         )
 
     def _device(self, user_id: UserID) -> Optional[NewDevice]:

@@ -10,6 +10,7 @@ from typing import Callable, Optional, Sequence
 
 import attr
 
+from regsys.cli.audit_arguments import add_audit_arguments
 from regsys.config import Config, ConfigError, load
 
 # More than a machine has cores for.
@@ -116,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
         command("jobs", "Show or retry what is still to be done after registrations."), common
     )
     _privacy_parser(command("privacy", "Show or erase what is kept about one account."), common)
+    add_audit_arguments(
+        command("audit", "Show who was allowed or refused when, and what was changed by whom.")
+    )
     return parser
 
 

@@ -6,9 +6,11 @@ import json
 from argparse import Namespace
 from typing import Awaitable, Callable, Mapping
 
+from regsys.accounts.allowed import COMMAND_LINE
 from regsys.accounts.usernames import ascii_lower
 from regsys.errors import RegistrationError, UserNotFound
 from regsys.model import UserID
+from regsys.model.audit import ERASED
 from regsys.storage.personal_data import PersonalDataStore
 from regsys.storage.profiles import ProfileStore
 from regsys.wiring.subsystem import Subsystem
@@ -29,6 +31,9 @@ async def _erase(subsystem: Subsystem, user_id: UserID, arguments: Namespace) ->
         )
     await subsystem.handler.deactivated(user_id, erase=True)
     await ProfileStore(subsystem.process.database).set_display_name(user_id, None)
+    # Last: an entry of the erasure says that all of it was done. It names nobody.
+    done = subsystem.audit.entries(by=COMMAND_LINE, what=ERASED)
+    await subsystem.audit_entries.erase(user_id, done)
     return f"{user_id} is deactivated and erased. docs/privacy.md says what stays."
 
 
@@ -37,13 +42,13 @@ ACTIONS: Mapping[str, Action] = {"export": _export, "erase": _erase}
 
 async def run(subsystem: Subsystem, server_name: str, arguments: Namespace) -> str:
     """RegistrationError if there is no such account here."""
-    user_id = _user_id(arguments.user, server_name)
+    user_id = user_id_of(arguments.user, server_name)
     if await ProfileStore(subsystem.process.database).find(user_id) is None:
         raise UserNotFound(f"there is no user {user_id}")
     return await ACTIONS[arguments.action](subsystem, user_id, arguments)
 
 
-def _user_id(text: str, server_name: str) -> UserID:
+def user_id_of(text: str, server_name: str) -> UserID:
     """Of a whole user ID, or of a name."""
     if not text.startswith("@"):
         return UserID(ascii_lower(text), server_name)

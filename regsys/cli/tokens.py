@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any, Awaitable, Callable, Mapping
 
+from regsys.accounts.allowed import COMMAND_LINE
 from regsys.cli.times import utc
 from regsys.config.values import duration_ms
 from regsys.errors import InvalidParam
@@ -16,7 +17,9 @@ async def _create(tokens: RegistrationTokens, arguments: Namespace) -> str:
     settings: dict[str, Any] = {"uses_allowed": arguments.uses, "note": arguments.note}
     if arguments.expires is not None:
         settings["expiry_ms"] = tokens.now_ms() + _duration(arguments.expires)
-    new = await tokens.create(token=arguments.token, length=arguments.length, settings=settings)
+    new = await tokens.create(
+        token=arguments.token, length=arguments.length, settings=settings, by=COMMAND_LINE
+    )
     return new.token
 
 
@@ -34,7 +37,7 @@ async def _show(tokens: RegistrationTokens, arguments: Namespace) -> str:
 
 
 async def _revoke(tokens: RegistrationTokens, arguments: Namespace) -> str:
-    changed = await tokens.change(arguments.token, {"revoked": not arguments.undo})
+    changed = await tokens.change(arguments.token, {"revoked": not arguments.undo}, COMMAND_LINE)
     return _line(changed, tokens.now_ms())
 
 

@@ -14,6 +14,7 @@ import attr
 
 from regsys.config.access_tokens import TokensConfig, read_tokens
 from regsys.config.appservices import read_appservices
+from regsys.config.audit import AuditConfig, read_audit
 from regsys.config.blocking import BlockingConfig, read_blocking
 from regsys.config.captcha import CaptchaConfig, read_captcha
 from regsys.config.cross_checks import (
@@ -68,6 +69,7 @@ from regsys.model import Appservice, Secret
 __all__ = [
     "ALL_ADDRESSES",
     "AllowedThreepid",
+    "AuditConfig",
     "BlockingConfig",
     "CaptchaConfig",
     "Config",
@@ -131,6 +133,7 @@ class Config:
     database: DatabaseConfig
     registration: RegistrationConfig
     names: NamesConfig
+    audit: AuditConfig
     appservices: tuple[Appservice, ...]
     blocking: BlockingConfig
     captcha: Optional[CaptchaConfig]
@@ -238,6 +241,7 @@ def read(reader: Reader) -> Config:
         database=database,
         registration=registration,
         names=read_names(reader.section("regsys").section("names")),
+        audit=read_audit(reader.section("regsys").section("audit")),
         appservices=read_appservices(
             reader, server_name, has_auth_service, homeserver.as_token if homeserver else None
         ),

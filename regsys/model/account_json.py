@@ -11,6 +11,7 @@ from typing import Any, Callable, Mapping, TypeVar, cast
 import attr
 
 from regsys.model.accounts import AccountFacts, NewAccount
+from regsys.model.audit import Allowed
 from regsys.model.devices import Login, LoginTerms, NewDevice
 from regsys.model.identity import Threepid, UserID
 from regsys.model.jobs import NewJob
@@ -68,6 +69,10 @@ _CODECS: Mapping[str, _Codec] = {
     "jobs": _Codec(
         lambda jobs: [attr.asdict(job) for job in jobs],
         lambda jobs: tuple(_parsed(NewJob, job) for job in jobs),
+    ),
+    "allowed": _Codec(
+        lambda allowed: None if allowed is None else attr.asdict(allowed),
+        lambda data: None if data is None else _parsed(Allowed, data),
     ),
 }
 # The fields of AccountFacts that NewAccount has under another name, or not at all.

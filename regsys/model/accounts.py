@@ -9,6 +9,7 @@ from typing import Any, Mapping, Optional, Union
 
 import attr
 
+from regsys.model.audit import Allowed
 from regsys.model.devices import DeviceRequest, Login, LoginTerms, NewDevice
 from regsys.model.identity import Client, Secret, Threepid, UserID
 from regsys.model.jobs import NewJob
@@ -113,6 +114,7 @@ class NewAccount:
     repeated until ``session_until_ms``. If ``device`` is None, there is no login.
 
     Internal: ``call``, by which a worker has sent it to this process; None if none has.
+    ``allowed``: what the audit log says of it; None if that is off.
     """
 
     key: str
@@ -140,6 +142,7 @@ class NewAccount:
     device: Optional[NewDevice] = None
     jobs: tuple[NewJob, ...] = ()
     call: Optional[ReplicationCall] = None
+    allowed: Optional[Allowed] = None
 
     def __attrs_post_init__(self) -> None:
         _check_key(self)
@@ -266,8 +269,9 @@ class Registration:
 
     Internal: ``guest_id`` (the guest who becomes a user, if an earlier request had its access
     token), ``session_id``, ``takes_over`` (as in Usernames.check), ``name_checked`` (the name was
-    checked in this request, so that only the write still decides whether it is free) and
-    ``threepids_checked`` (the same for the rules about ``threepids``).
+    checked in this request, so that only the write still decides whether it is free),
+    ``threepids_checked`` (the same for the rules about ``threepids``) and ``made_by`` (who makes
+    the account for its person, for the audit log; None if they do that themselves).
     """
 
     key: str = attr.field(factory=lambda: secrets.token_hex(16))
@@ -296,6 +300,7 @@ class Registration:
     name_checked: bool = False
     takes_over: bool = False
     threepids_checked: bool = False
+    made_by: Optional[str] = None
 
     def __attrs_post_init__(self) -> None:
         _check_key(self)

@@ -23,6 +23,7 @@ from regsys.model.devices import ALL_DEVICES, WhichDevices
 from regsys.model.jobs import NewJob
 from regsys.model.provisioning import Attempt
 from regsys.storage import (
+    audit,
     consents,
     devices,
     external_ids,
@@ -156,6 +157,7 @@ def _create(txn: Transaction, new: NewAccount, may_be_first: bool, also: Optiona
         devices.put(txn, new.user_id, new.device)
     sessions.finish(txn, new)
     provisioning.mark_account(txn, new)
+    audit.record_account(txn, new)
     written = jobs.insert_held(txn, new.jobs, new.created_ms)
     if also is not None:
         also(txn.cursor, new)

@@ -207,7 +207,8 @@ class UserInteractiveAuth:
         if progress.results is not session.results:
             session = attr.evolve(session, results=progress.results)
         if not await self.sessions.add(session, self.per_address):
-            raise LimitExceeded(60_000, "Too many unfinished sessions from this address.")
+            refusal = LimitExceeded(60_000, "Too many unfinished sessions from this address.")
+            raise refusal.by_rule("sessions-per-ip")
         return session
 
     def challenge(

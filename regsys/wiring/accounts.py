@@ -59,6 +59,7 @@ def handler(
             users=base.stores.users,
             clock=parts.clock,
             replay_window_ms=config.sessions.replay_window_ms,
+            audit=parts.audit,
         ),
         writer=writer,
         ghosts=Ghosts(
@@ -67,6 +68,7 @@ def handler(
             logins=parts.logins,
             hasher=parts.process.hasher,
             clock=parts.clock,
+            audit=parts.audit,
         ),
         post_consent=post_consent,
         sessions=parts.stores.sessions,

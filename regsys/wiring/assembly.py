@@ -64,7 +64,11 @@ def assemble(
     _check_templates(parts, made.signup)
     pages = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     devices = () if stores.own is None else (stores.own.devices,)
-    expiring = (*parts.stores.expiring, *devices, *active.expiring) if runs_jobs else ()
+    expiring = (
+        (*parts.stores.expiring, parts.audit_entries, *devices, *active.expiring)
+        if runs_jobs
+        else ()
+    )
     waiting = jobs.warnings(
         config,
         has_rooms=stores.rooms is not None,
@@ -94,6 +98,8 @@ def assemble(
         hashes=made.signup.hashes,
         housekeeping=Housekeeping(expiring, parts.clock),
         activity=active.activity,
+        audit=parts.audit,
+        audit_entries=parts.audit_entries,
         # Last, so that the API object may have all that is made above.
         modules=load_modules(config, parts.hooks, apis.parts),
         web_resources=apis.web,

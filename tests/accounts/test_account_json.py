@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from regsys.accounts.embedded_writer import recovery_payload
 from regsys.model import LoginTerms, NewAccount, NewDevice, Threepid
 from regsys.model.account_json import account_json, parse_account
+from regsys.model.audit import Allowed
 from regsys.model.jobs import NewJob
 from regsys.testing.contracts.case import NOW_MS, user
 from tests.contracts.writer import logins
@@ -53,6 +54,7 @@ WHOLE = NewAccount(
         auth_provider_id="oidc",
         auth_provider_session_id="sid",
     ),
+    allowed=Allowed(rule="flow", by="cli", address="192.0.2.0/24", details={"stages": ["a"]}),
     jobs=(NewJob(kind="greet", payload={"name": "Alice"}, job_id="job", dedup_key="greet alice"),),
 )
 GUEST_TERMS = LoginTerms(device_id="guest_device", is_guest=True)
@@ -106,7 +108,7 @@ class RoundTripTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         """Keys that a newer process may have added are ignored, wherever they are."""
         data = account_json(WHOLE)
-        for part in (data, data["device"], data["terms"], data["jobs"][0]):
+        for part in (data, data["device"], data["terms"], data["jobs"][0], data["allowed"]):
             part["of a later version"] = 1
         self.assertEqual(parsed(data), WHOLE)
 
@@ -161,6 +163,12 @@ STORED = {
     "approved": False,
     "stages": {"m.login.dummy": True, "org.example.door": {"door": ["front", 1.5, None]}},
     "extra": {"invitation": "i-1"},
+    "allowed": {
+        "rule": "flow",
+        "by": "cli",
+        "address": "192.0.2.0/24",
+        "details": {"stages": ["a"]},
+    },
 }
 
 
@@ -180,5 +188,6 @@ class RecoveryTests(SynchronousTestCase):
             "stages": {},
             "extra": {},
             "jobs": (),
+            "allowed": None,
         }
         self.assertEqual(parsed(STORED_FIRST), attr.evolve(WHOLE, **left_out))
