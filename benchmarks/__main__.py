@@ -1,5 +1,5 @@
-"""``python -m benchmarks [--quick] [--ghosts N] [--limits] [--workers] [NAME …]``: the cost of
-requests, compared with hello and the floors.
+"""``python -m benchmarks [--quick] [--ghosts N] [--limits] [--audit] [--workers] [NAME …]``: the
+cost of requests, compared with hello and the floors.
 
 Exits with 1 if an operation exceeds its limit.
 """
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Callable, Optional, Sequence
 
-from benchmarks import floors, growth, limits, measuring, namespaces, servers, workers
+from benchmarks import audit, floors, growth, limits, measuring, namespaces, servers, workers
 from benchmarks.measuring import Cost, Effort, cpu_ms
 from benchmarks.operations import ONE_SHOT, Measured, operations, settle_residents
 from benchmarks.servers import Cleanups, Server
@@ -35,6 +35,11 @@ def main(arguments: Sequence[str]) -> int:
         help="only compare registrations whose limits are counted over several processes",
     )
     parser.add_argument(
+        "--audit",
+        action="store_true",
+        help="only compare registrations with the audit log and without",
+    )
+    parser.add_argument(
         "--workers",
         action="store_true",
         help="only compare registrations at a master and through its worker",
@@ -49,6 +54,9 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         if chosen.limits:
             too_dear = asyncio.run(limits.show_limits(cleanups, effort))
+            return _exit_status(too_dear, chosen.quick)
+        if chosen.audit:
+            too_dear = asyncio.run(audit.show_audit(cleanups, effort))
             return _exit_status(too_dear, chosen.quick)
         if chosen.workers:
             too_dear = asyncio.run(workers.show_workers(cleanups, effort))

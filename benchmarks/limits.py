@@ -32,28 +32,28 @@ async def show_limits(cleanups: Cleanups, effort: Effort) -> list[str]:
         start_on_postgres(cleanups, "PostgreSQL", regsys={**own, "shared_limits": True}),
         start_on_postgres(cleanups, "Redis", redis={"enabled": True, "path": server.path}),
     ]
-    costs = await _costs(servers, effort)
+    costs = await costs_of(servers, effort)
     print("one-shot, hash not counted     CPU-ms  times  (by the median)")
     complaints = []
     baseline = costs[servers[0].name]
     for one in servers:
         ours = costs[one.name]
-        ratio = _quiet(ours) / _quiet(baseline)
+        ratio = quiet(ours) / quiet(baseline)
         by_median = statistics.median(ours) / statistics.median(baseline)
-        print(f"limits in {one.name:16}     {_quiet(ours):6.3f}  {ratio:.3f}  ({by_median:.3f})")
+        print(f"limits in {one.name:16}     {quiet(ours):6.3f}  {ratio:.3f}  ({by_median:.3f})")
         if ratio > MOST:
             complaints.append(f"limits in {one.name}: {ratio:.2f} > {MOST}")
     return complaints
 
 
-def _quiet(costs: Sequence[float]) -> float:
+def quiet(costs: Sequence[float]) -> float:
     """What it costs in the quietest quarter of the rounds: others only ever add to it."""
     return statistics.quantiles(costs)[0]
 
 
-async def _costs(servers: Sequence[Server], effort: Effort) -> Mapping[str, Sequence[float]]:
+async def costs_of(servers: Sequence[Server], effort: Effort) -> Mapping[str, Sequence[float]]:
     """CPU milliseconds a registration, by server, one of each round."""
-    count = effort.count // SHORTER
+    count, few = effort.count // SHORTER, len(servers)
     ways: dict[str, Measured] = {}
     for server in servers:
         connections = await server.load.connect()
@@ -64,7 +64,7 @@ async def _costs(servers: Sequence[Server], effort: Effort) -> Mapping[str, Sequ
     costs: dict[str, list[float]] = {server.name: [] for server in servers}
     for number in range(SHORTER * effort.rounds):
         # In another order each time, so that drift affects all.
-        for server in [*servers[number % 3 :], *servers[: number % 3]]:
+        for server in [*servers[number % few :], *servers[: number % few]]:
             spent_ms, _ = await batch(server, ways[server.name].operation, count)
             costs[server.name].append(spent_ms - cpu_ms(hash_once, count))
     return costs

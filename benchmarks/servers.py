@@ -63,9 +63,10 @@ def start_hello(cleanups: Cleanups) -> Server:
     return Server("hello", process.pid, Load(port))
 
 
-def start_on_sqlite(cleanups: Cleanups) -> Server:
+def start_on_sqlite(cleanups: Cleanups, name: str = "SQLite", **options: Any) -> Server:
+    """``options`` are more of the configuration."""
     folder = folder_for(cleanups)
-    return _start("SQLite", cleanups, folder, service_process.sqlite(folder))
+    return _start(name, cleanups, folder, service_process.sqlite(folder), **options)
 
 
 def start_on_postgres(cleanups: Cleanups, name: str = "PostgreSQL", **options: Any) -> Server:

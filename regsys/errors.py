@@ -3,7 +3,7 @@ sees."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Mapping, Optional
+from typing import Any, ClassVar, Mapping, Optional, TypeVar
 
 # What homeservers raise and catch. The others reach clients, and may change.
 __all__ = [
@@ -40,23 +40,33 @@ def sentence(text: str) -> str:
     return text
 
 
+E = TypeVar("E", bound="RegistrationError")
+
+
 class RegistrationError(Exception):
     """An error that a client gets.
 
     ``extra``: further keys of the JSON body. ``retry_after_ms``, if it is not None, also becomes
     the ``Retry-After`` header. ``reason``: what the log says instead of the text, if clients must
-    not learn it.
+    not learn it. ``rule``: what the audit log calls that which has refused; if it is None, the
+    class says it (``regsys.audit.rules``).
     """
 
     status: int = 400
     errcode: str = "M_UNKNOWN"
     sentence: ClassVar[str] = "The request was refused."
     reason: Optional[str] = None
+    rule: Optional[str] = None
 
     def __init__(self, text: Optional[str] = None, **extra: Any) -> None:
         super().__init__(text or self.sentence)
         self.text = text or self.sentence
         self.extra = extra
+
+    def by_rule(self: E, rule: str) -> E:
+        """The same error, of this rule."""
+        self.rule = rule
+        return self
 
     @property
     def body(self) -> dict[str, Any]:
@@ -304,6 +314,10 @@ class RegistrationDisabled(Forbidden):
     sentence = "Registration is not open on this server."
 
 
+class GuestsNotWelcome(Forbidden):
+    sentence = "Guests are not welcome on this server."
+
+
 class InvalidUsername(RegistrationError):
     errcode, sentence = "M_INVALID_USERNAME", "This user name is not valid."
 
@@ -415,6 +429,10 @@ class NoSharedSecret(RegistrationError):
 
 class InvalidNonce(RegistrationError):
     sentence = "This nonce is unknown, too old or used: ask for another."
+
+
+class WrongMac(Forbidden):
+    sentence = "The mac does not fit: is it made with this server's shared secret?"
 
 
 class WrongReplicationSecret(RegistrationError):

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from regsys import clock
+from regsys.audit.audit_log import NO_AUDIT_LOG, AuditLog
 from regsys.errors import (
     InvalidParam,
     StageFailed,
@@ -19,6 +20,7 @@ from regsys.interfaces import IStage, StageContext, StagePage
 from regsys.interfaces.internal import ILimiter
 from regsys.json_body import MAX_INTEGER
 from regsys.model import UIASession, token_text
+from regsys.model.audit import AuditEntry, token_hint
 from regsys.model.registration_tokens import TOKENS_A_PAGE, USES_A_PAGE, RegistrationToken, TokenUse
 from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.uia.stage_types import REGISTRATION_TOKEN
@@ -31,6 +33,8 @@ DEFAULT_LENGTH = 16
 MAX_NOTE = 500
 # How often a generated token that exists already is generated again; of 62^16 this never happens.
 TRIES = 10
+# Who changes a token if nobody else is named: the program that embeds regsys.
+PROGRAM = "program"
 
 
 @attr.frozen(kw_only=True)
@@ -38,10 +42,12 @@ class RegistrationTokens:
     """The administration of tokens, and ``is_valid``, which any client may ask.
 
     Raises InvalidParam for every invalid value, TokenNotFound for a token that does not exist.
+    ``by``: who changes it, for the audit log.
     """
 
     store: RegistrationTokenStore
     clock: IReactorTime
+    audit: AuditLog = NO_AUDIT_LOG
 
     async def is_valid(self, token: str) -> bool:
         """Whether one more registration could begin with it."""
@@ -56,6 +62,7 @@ class RegistrationTokens:
         length: int = DEFAULT_LENGTH,
         settings: Mapping[str, Any],
         creator: Optional[str] = None,
+        by: str = PROGRAM,
     ) -> RegistrationToken:
         """Create ``token``, or a random one of ``length`` characters. ``settings``: any of
         ``uses_allowed``, ``expiry_ms``, ``note``. ``creator``: the admin, or None."""
@@ -71,7 +78,8 @@ class RegistrationTokens:
                 created_ms=self.now_ms(),
                 **settings,
             )
-            if await self.store.create(new):
+            entries = self._entries(creator or by, "created", new.token, settings)
+            if await self.store.create(new, entries):
                 return new
         raise InvalidParam("There is already a token of that name.")
 
@@ -95,15 +103,18 @@ class RegistrationTokens:
             yield [item for item in page if valid is None or item.is_valid(now_ms) is valid]
             after = page[-1]
 
-    async def change(self, token: str, settings: Mapping[str, Any]) -> RegistrationToken:
+    async def change(
+        self, token: str, settings: Mapping[str, Any], by: str = PROGRAM
+    ) -> RegistrationToken:
         """Set any of ``uses_allowed``, ``expiry_ms``, ``note``, ``revoked``; returns the token."""
         self._check(settings)
-        if not await self.store.change(token, settings):
+        entries = self._entries(by, "changed", token, settings)
+        if not await self.store.change(token, settings, entries):
             raise TokenNotFound()
         return await self.get(token)
 
-    async def delete(self, token: str) -> None:
-        if not await self.store.delete(token):
+    async def delete(self, token: str, by: str = PROGRAM) -> None:
+        if not await self.store.delete(token, self._entries(by, "deleted", token, {})):
             raise TokenNotFound()
 
     async def uses(self, token: str) -> Sequence[TokenUse]:
@@ -133,6 +144,14 @@ class RegistrationTokens:
         note = settings.get("note") or ""
         if len(note) > MAX_NOTE or not note.isprintable():
             raise InvalidParam(f"'note' must be one line of at most {MAX_NOTE} characters.")
+
+    def _entries(
+        self, by: str, done: str, token: str, settings: Mapping[str, Any]
+    ) -> Sequence[AuditEntry]:
+        # A note may say anything, about anybody.
+        told = {name: value for name, value in settings.items() if name != "note"}
+        details = {"token": token_hint(token), **told}
+        return self.audit.entries(by=by, what=f"token-{done}", details=details)
 
     def now_ms(self) -> int:
         """The time by which tokens expire."""

@@ -18,7 +18,7 @@ FLOORS: Mapping[int, str] = {
     2: "interfaces metrics json_body deadlines log_context",
     3: "config http",
     4: "storage outbound replication",
-    5: "uia credentials appservices jobs limits callbacks adoption",
+    5: "uia credentials appservices jobs limits callbacks adoption audit",
     6: "threepids captcha registration_tokens registration_reason consent",
     7: "accounts",
     8: "client_api",

@@ -54,11 +54,11 @@ class Admission:
     async def check_spam(self, registration: Registration) -> Verdict:
         """The spam checkers' verdict, any but DENY: for that, LimitExceeded is raised, just as
         ``take`` would (contract B2.2). Raises Unavailable if a checker fails (contract B10.3)."""
-        verdict = await self.spam.check(registration)
+        verdict, checker = await self.spam.decide(registration)
         # Nobody approves guests.
         waits = verdict is Verdict.NEEDS_APPROVAL
         if verdict is Verdict.DENY or (waits and registration.make_guest):
-            raise LimitExceeded(self.denied_ms, reason=DENIED)
+            raise LimitExceeded(self.denied_ms, reason=DENIED).by_rule(f"spam-check {checker}")
         return verdict
 
     async def check_threepids_and_blocking(self, registration: Registration) -> None:

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
 from regsys.accounts.usernames import Usernames
+from regsys.audit.audit_log import NO_AUDIT_LOG, AuditLog
 from regsys.credentials.access_tokens import Logins
 from regsys.credentials.hashing import HashingPool
 from regsys.errors import (
@@ -47,6 +48,7 @@ class Ghosts:
     logins: Logins
     hasher: HashingPool
     clock: IReactorTime
+    audit: AuditLog = NO_AUDIT_LOG
 
     async def plan(
         self,
@@ -88,6 +90,7 @@ class Ghosts:
             display_name=display_name or localpart,
             appservice_id=service.id if exclusive else None,
             is_ghost=True,
+            allowed=self.audit.allowed("appservice", by=service.id),
         )
         if device is None or terms is None:
             return new

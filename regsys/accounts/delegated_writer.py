@@ -26,7 +26,7 @@ from regsys.accounts.provisioning import HomeserverUsers, Provisioner
 from regsys.accounts.provisioning_attempts import PROVISION_EARLIER, Attempts, Begun
 from regsys.accounts.writer import LocalWriter, OnCreated
 from regsys.errors import (
-    Forbidden,
+    GuestsNotWelcome,
     HomeserverUnavailable,
     RegistrationError,
     Unavailable,
@@ -68,7 +68,7 @@ class DelegatedWriter:
     async def create_account(self, new: NewAccount) -> Created:
         if new.is_guest or new.upgrades_guest:
             # The homeserver's auth service cannot make guests there.
-            raise Forbidden("Guests are not welcome on this server.")
+            raise GuestsNotWelcome()
         job = _job(new)
         created = await self.local.create_account(attr.evolve(new, jobs=(job,)))
         if created.replayed:

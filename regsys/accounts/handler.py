@@ -203,6 +203,7 @@ class RegistrationHandler:
                 threepids=canonical_threepids(new.threepids),
                 vouched_emails=canonical_emails(new.vouched_emails),
             )
+        new = self._planner.finished(new, address)
         return await self._steps.counted(
             address, functools.partial(self._steps.store_as_named, new)
         )

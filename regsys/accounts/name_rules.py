@@ -104,18 +104,25 @@ class NameRules:
         """Raise the refusal of a name that keeps the grammar, if any."""
         config = self.config
         if config.min_length is not None and len(localpart) < config.min_length:
-            raise InvalidUsername("This user name is too short here: choose a longer one.")
+            refusal = InvalidUsername("This user name is too short here: choose a longer one.")
+            raise refusal.by_rule("name-rule min_length")
         if config.max_length is not None and len(localpart) > config.max_length:
-            raise InvalidUsername("This user name is too long here: choose a shorter one.")
+            refusal = InvalidUsername("This user name is too long here: choose a shorter one.")
+            raise refusal.by_rule("name-rule max_length")
         if config.only and not self._only.matches(localpart):
-            raise InvalidUsername("This server does not give out user names of this form.")
-        if self._is_denied(localpart) and not self._allow.matches(localpart):
-            raise UsernameReserved(KEPT)
+            refusal = InvalidUsername("This server does not give out user names of this form.")
+            raise refusal.by_rule("name-rule only")
+        denied = self._denied_by(localpart)
+        if denied is not None and not self._allow.matches(localpart):
+            raise UsernameReserved(KEPT).by_rule(f"name-rule {denied}")
 
-    def _is_denied(self, localpart: str) -> bool:
+    def _denied_by(self, localpart: str) -> Optional[str]:
+        """The option that denies it; None if none does."""
         if self._deny.matches(localpart):
-            return True
-        return bool(self._protected) and skeleton(localpart) in self._protected
+            return "deny"
+        if self._protected and skeleton(localpart) in self._protected:
+            return "look_alikes"
+        return None
 
     def reload(self) -> Sequence[str]:
         """Read the files now, and return what has changed, in words for the log. A file that cannot

@@ -9,7 +9,9 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
+from regsys.accounts import allowed
 from regsys.accounts.shadow_server import ShadowServer
+from regsys.audit.audit_log import NO_AUDIT_LOG, AuditLog
 from regsys.config import RegistrationConfig
 from regsys.credentials.access_tokens import Logins
 from regsys.errors import InvalidParam, UserNotFound
@@ -35,7 +37,7 @@ from regsys.uia.stage_types import REASON
 class AccountPlanner:
     """Plans accounts, their jobs and their devices. If ``users`` is None, accounts cannot be looked
     up. ``replay_window_ms``: how long a finished UIA session repeats its answer. If ``shadow`` is
-    None, there is no parallel server."""
+    None, there is no parallel server. ``audit``: what has each account's entry."""
 
     config: RegistrationConfig
     logins: Logins
@@ -44,6 +46,7 @@ class AccountPlanner:
     clock: IReactorTime
     replay_window_ms: int = 600_000
     shadow: Optional[ShadowServer] = None
+    audit: AuditLog = NO_AUDIT_LOG
 
     def plan(self, registration: Registration) -> PlannedAccount:
         """The account, all but its name. Raises InvalidParam for an unknown user type and for an
@@ -80,6 +83,11 @@ class AccountPlanner:
         """The same account with the jobs that it brings."""
         jobs = tuple(self.jobs.jobs_for(new))
         return attr.evolve(new, jobs=jobs) if jobs else new
+
+    def finished(self, new: NewAccount, address: Optional[str]) -> NewAccount:
+        """The same account, which others have checked, with what the audit log says of it."""
+        reason = allowed.of_finished(self.audit, new, address)
+        return new if reason is new.allowed else attr.evolve(new, allowed=reason)
 
     async def is_guest(self, user_id: UserID, asked: Optional[bool]) -> bool:
         """Whether this is a guest's account: as ``users`` says; as the caller has ``asked`` if
@@ -167,6 +175,9 @@ class PlannedAccount:
             and not (asked.by_admin or asked.make_guest or upgrades_guest),
             device=self._device(user_id),
             approval_request=None if self.approved else self._approval_request(),
+            allowed=allowed.of_registration(
+                self.planner.audit, asked, self.approved, upgrades_guest
+            ),
         )
 
     def _approval_request(self) -> ApprovalRequest:

@@ -57,12 +57,16 @@ class SpamChecks(CallbackList[SpamCheck]):
 
     async def check(self, registration: Registration) -> Verdict:
         """The first verdict other than ALLOW; the checkers after it are not called."""
+        return (await self.decide(registration))[0]
+
+    async def decide(self, registration: Registration) -> tuple[Verdict, str]:
+        """As ``check``, with the name of the checker whose verdict it is; empty for ALLOW."""
         for module, check in self.hooks:
             read = _as_enum if check in self._enum_alone else Verdict
             verdict = await self.ask(module, check, read, *_spam_arguments(registration))
             if verdict is not Verdict.ALLOW:
-                return verdict
-        return Verdict.ALLOW
+                return verdict, module
+        return Verdict.ALLOW, ""
 
 
 def _as_enum(answer: object) -> Verdict:

@@ -12,10 +12,12 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 
 from regsys import logs, wiring
+from regsys.accounts.allowed import COMMAND_LINE
 from regsys.accounts.approvals import Approvals
 from regsys.accounts.usernames import ascii_lower
 from regsys.cli import adoption, checks, connect, processes
 from regsys.cli import approvals as queue
+from regsys.cli import audit as audit_entries
 from regsys.cli import jobs as waiting_jobs
 from regsys.cli import privacy as personal
 from regsys.cli import tokens as registration_tokens
@@ -134,6 +136,7 @@ def register_user(config: Config, arguments: argparse.Namespace) -> int:
             password=Secret(password),
             admin=arguments.admin,
             by_admin=True,
+            made_by=COMMAND_LINE,
             takes_over=arguments.existing,
         )
         created = await subsystem.handler.register_user(registration)
@@ -202,7 +205,22 @@ def privacy(config: Config, arguments: argparse.Namespace) -> int:
 def jobs(config: Config, arguments: argparse.Namespace) -> int:
     work, now_ms = waiting_jobs.ACTIONS[arguments.action], int(time.time() * 1000)
     return _with_subsystem(
-        config, lambda subsystem: work(JobStore(subsystem.process.database), arguments, now_ms)
+        config,
+        lambda subsystem: work(
+            JobStore(subsystem.process.database), arguments, now_ms, subsystem.audit
+        ),
+    )
+
+
+def audit(config: Config, arguments: argparse.Namespace) -> int:
+    if not config.audit.enabled:
+        print("regsys: nothing is written into it: regsys.audit.enabled is off", file=sys.stderr)
+    now_ms = int(time.time() * 1000)
+    return _with_subsystem(
+        config,
+        lambda subsystem: audit_entries.show(
+            subsystem.audit_entries, arguments, now_ms, config.server_name
+        ),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Awaitable, Callable, Mapping
 
+from regsys.accounts.allowed import COMMAND_LINE
+from regsys.audit.audit_log import AuditLog
 from regsys.cli.tables import printable
 from regsys.cli.times import utc
 from regsys.errors import JobNotFound
@@ -12,7 +14,7 @@ from regsys.model.jobs import WaitingJob
 from regsys.storage.jobs import JobStore
 
 
-async def _list(jobs: JobStore, arguments: Namespace, now_ms: int) -> str:
+async def _list(jobs: JobStore, arguments: Namespace, now_ms: int, audit: AuditLog) -> str:
     found = await jobs.waiting(arguments.most)
     lines = [_line(job, now_ms) for job in found]
     if len(found) == arguments.most:
@@ -20,16 +22,18 @@ async def _list(jobs: JobStore, arguments: Namespace, now_ms: int) -> str:
     return "\n".join(lines) or "There are no jobs: everything is done."
 
 
-async def _retry(jobs: JobStore, arguments: Namespace, now_ms: int) -> str:
+async def _retry(jobs: JobStore, arguments: Namespace, now_ms: int, audit: AuditLog) -> str:
     count = await jobs.retry(None if arguments.all else arguments.job_id, now_ms)
     if not (count or arguments.all):
         raise JobNotFound()
     if not count:
         return "Nothing to retry: no failed job is waiting for a later attempt."
+    details = {"count": count} if arguments.all else {"job_id": arguments.job_id}
+    await audit.changed(by=COMMAND_LINE, what="jobs-retried", details=details)
     return f"{count} to be tried again, within seconds, by regsys serve."
 
 
-ACTIONS: Mapping[str, Callable[[JobStore, Namespace, int], Awaitable[str]]] = {
+ACTIONS: Mapping[str, Callable[[JobStore, Namespace, int, AuditLog], Awaitable[str]]] = {
     "list": _list,
     "retry": _retry,
 }

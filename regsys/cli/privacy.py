@@ -5,11 +5,13 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Awaitable, Callable, Mapping
 
+from regsys.accounts.allowed import COMMAND_LINE
 from regsys.cli.names import user_id_of
 from regsys.cli.tables import json_text
 from regsys.errors import RegistrationError, UserNotFound
 from regsys.model import UserID
 from regsys.model.administration import CLI
+from regsys.model.audit import ERASED
 from regsys.storage.approvals import ApprovalStore
 from regsys.storage.personal_data import PersonalDataStore
 from regsys.storage.profiles import ProfileStore
@@ -32,6 +34,9 @@ async def _erase(subsystem: Subsystem, user_id: UserID, arguments: Namespace) ->
     assert subsystem.administration is not None  # commands run over our own tables
     await subsystem.administration.deactivate(user_id, True, CLI)
     await ApprovalStore(subsystem.process.database).forget(user_id)
+    # Last: an entry of the erasure says that all of it was done. It names nobody.
+    done = subsystem.audit.entries(by=COMMAND_LINE, what=ERASED)
+    await subsystem.audit_entries.erase(user_id, done)
     return f"{user_id} is deactivated and erased. docs/privacy.md says what stays."
 
 

@@ -10,6 +10,7 @@ from typing import Any, Awaitable, Callable, Mapping, Union
 
 import attr
 
+from regsys.accounts.allowed import COMMAND_LINE
 from regsys.cli.results import Done
 from regsys.cli.tables import json_text, printable
 from regsys.cli.times import utc
@@ -24,7 +25,9 @@ async def _create(tokens: RegistrationTokens, arguments: Namespace) -> str:
     settings: dict[str, Any] = {"uses_allowed": arguments.uses, "note": arguments.note}
     if arguments.expires is not None:
         settings["expiry_ms"] = tokens.now_ms() + _duration(arguments.expires)
-    new = await tokens.create(token=arguments.token, length=arguments.length, settings=settings)
+    new = await tokens.create(
+        token=arguments.token, length=arguments.length, settings=settings, by=COMMAND_LINE
+    )
     link = registration_page_url(arguments.configuration, new.token)
     if arguments.json:
         return json.dumps({"token": new.token, "link": link})
@@ -54,7 +57,7 @@ async def _show(tokens: RegistrationTokens, arguments: Namespace) -> str:
 
 
 async def _revoke(tokens: RegistrationTokens, arguments: Namespace) -> str:
-    changed = await tokens.change(arguments.token, {"revoked": not arguments.undo})
+    changed = await tokens.change(arguments.token, {"revoked": not arguments.undo}, COMMAND_LINE)
     return _line(changed, tokens.now_ms())
 
 

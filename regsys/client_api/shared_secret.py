@@ -13,7 +13,7 @@ import attr
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
-from regsys.errors import Forbidden, InvalidNonce
+from regsys.errors import InvalidNonce, WrongMac
 from regsys.model import Secret, token_text
 from regsys.storage.nonces import NonceStore
 
@@ -47,7 +47,7 @@ class SharedSecret:
         """Check that the client knows the secret; the nonce is used up either way.
 
         ``username``: as it was sent. Raises InvalidNonce for a nonce that is not ours, expired or
-        used, Forbidden for a wrong ``mac``.
+        used, WrongMac for a wrong ``mac``.
         """
         made_ms = self._made_ms(nonce)
         if made_ms is None or not 0 <= clock.now_ms(self.clock) - made_ms < LIFETIME_MS:
@@ -60,7 +60,7 @@ class SharedSecret:
         key = self.secret.reveal().encode("utf-8")
         wanted = hmac.new(key, "\0".join(parts).encode("utf-8"), "sha1").hexdigest()
         if not hmac.compare_digest(wanted.encode("ascii"), mac.encode("utf-8")):
-            raise Forbidden("The mac does not fit: is it made with this server's shared secret?")
+            raise WrongMac()
 
     def _made_ms(self, nonce: str) -> Optional[int]:
         """When the nonce was made; None if it is not ours."""

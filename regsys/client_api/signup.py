@@ -18,7 +18,7 @@ from regsys.config import PasswordsConfig, RegistrationConfig
 from regsys.credentials.passwords import check_policy
 from regsys.errors import (
     AwaitingApproval,
-    Forbidden,
+    GuestsNotWelcome,
     InvalidParam,
     InvalidRegistrationToken,
     MissingParam,
@@ -156,7 +156,7 @@ class Signup:
 
     async def _guest(self, request: SignupRequest) -> Registered:
         if not self.registration.allow_guest_access:
-            raise Forbidden("Guests are not welcome on this server.")
+            raise GuestsNotWelcome()
         name = json_body.string(request.body, "initial_device_display_name")
         registration = Registration(
             make_guest=True,

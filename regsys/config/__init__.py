@@ -15,6 +15,7 @@ import attr
 from regsys.config.access_tokens import TokensConfig, read_tokens
 from regsys.config.approval import ApprovalConfig, read_approval
 from regsys.config.appservices import read_appservices
+from regsys.config.audit import AuditConfig, read_audit
 from regsys.config.blocking import BlockingConfig, read_blocking
 from regsys.config.captcha import CaptchaConfig, read_captcha
 from regsys.config.cross_checks import (
@@ -73,6 +74,7 @@ __all__ = [
     "AllowedThreepid",
     "App",
     "ApprovalConfig",
+    "AuditConfig",
     "BlockingConfig",
     "CaptchaConfig",
     "Config",
@@ -141,6 +143,7 @@ class Config:
     approval: ApprovalConfig
     names: NamesConfig
     pages: PagesConfig
+    audit: AuditConfig
     appservices: tuple[Appservice, ...]
     blocking: BlockingConfig
     captcha: Optional[CaptchaConfig]
@@ -255,6 +258,7 @@ def read(reader: Reader) -> Config:
         ),
         names=read_names(reader.section("regsys").section("names")),
         pages=read_pages(reader.section("regsys").section("pages"), server_name),
+        audit=read_audit(reader.section("regsys").section("audit")),
         appservices=read_appservices(
             reader, server_name, has_auth_service, homeserver.as_token if homeserver else None
         ),

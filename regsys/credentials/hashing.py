@@ -156,7 +156,9 @@ class HashingPool:
             raise _stopping()
         if self.waiting >= self.waiting_limit:
             ahead_s = self._hash_s * (self.waiting + 1) / self.threads
-            raise LimitExceeded(round(ahead_s * 1000), "The server is busy: try again shortly.")
+            wait_ms = round(ahead_s * 1000)
+            refusal = LimitExceeded(wait_ms, "The server is busy: try again shortly.")
+            raise refusal.by_rule("busy")
         call = Deferred.fromCoroutine(self._run(function, args))
         self._calls.add(call)
         call.addBoth(self._ended, call)

@@ -60,7 +60,8 @@ class Cap:
     def _reached(self, error: LimitExceeded) -> LimitExceeded:
         self._say("reached", "all are used: more are REFUSED until some time has passed")
         wait_ms = error.retry_after_ms or 1
-        return LimitExceeded(wait_ms, reason=f"{self.option} of the {self.period} is reached")
+        reason = f"{self.option} of the {self.period} is reached"
+        return LimitExceeded(wait_ms, reason=reason).by_rule(f"cap {self.period}")
 
     def _say(self, state: str, what: str) -> None:
         self.report(self.period, state)

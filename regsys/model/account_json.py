@@ -12,6 +12,7 @@ import attr
 
 from regsys.model.accounts import AccountFacts, NewAccount
 from regsys.model.approvals import ApprovalRequest
+from regsys.model.audit import Allowed
 from regsys.model.devices import Login, LoginTerms, NewDevice
 from regsys.model.identity import Threepid, UserID
 from regsys.model.jobs import NewJob
@@ -79,6 +80,10 @@ _CODECS: Mapping[str, _Codec] = {
     "approval_request": _Codec(
         lambda request: None if request is None else attr.asdict(request),
         lambda data: None if data is None else _parse_request(data),
+    ),
+    "allowed": _Codec(
+        lambda allowed: None if allowed is None else attr.asdict(allowed),
+        lambda data: None if data is None else _parsed(Allowed, data),
     ),
 }
 # The fields of AccountFacts that NewAccount has under another name, or not at all.

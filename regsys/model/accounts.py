@@ -10,6 +10,7 @@ from typing import Any, Mapping, Optional, Union
 import attr
 
 from regsys.model.approvals import ApprovalRequest
+from regsys.model.audit import Allowed
 from regsys.model.devices import DeviceRequest, Login, LoginTerms, NewDevice
 from regsys.model.identity import Client, Secret, Threepid, UserID
 from regsys.model.jobs import NewJob
@@ -117,6 +118,7 @@ class NewAccount:
     refused. ``shadow``: what the shadow server is told of it, the password encrypted; empty if it
     is told nothing. ``call``: the one by which a worker has sent it to this process; None if
     none has. ``approval_request``: what administrators see of an account that waits for approval.
+    ``allowed``: what the audit log says of it; None if that is off.
     """
 
     key: str
@@ -147,6 +149,7 @@ class NewAccount:
     shadow: Mapping[str, Any] = attr.field(factory=dict, repr=False)
     call: Optional[ReplicationCall] = None
     approval_request: Optional[ApprovalRequest] = None
+    allowed: Optional[Allowed] = None
 
     def __attrs_post_init__(self) -> None:
         _check_key(self)
@@ -275,8 +278,10 @@ class Registration:
     Internal: ``guest_id`` (the guest who becomes a user, if an earlier request had its access
     token), ``session_id``, ``takes_over`` (as in Usernames.check), ``name_checked`` (the name was
     checked in this request, so that only the write still decides whether it is free),
-    ``threepids_checked`` (the same for the rules about ``threepids``) and ``binds`` (which of
-    ``bind_email`` and ``bind_msisdn`` the client has asked for, where a shadow server is told).
+    ``threepids_checked`` (the same for the rules about ``threepids``), ``binds`` (which of
+    ``bind_email`` and ``bind_msisdn`` the client has asked for, where a shadow server is told) and
+    ``made_by`` (who makes the account for its person, for the audit log; None if they do that
+    themselves).
     """
 
     key: str = attr.field(factory=lambda: secrets.token_hex(16))
@@ -307,6 +312,7 @@ class Registration:
     takes_over: bool = False
     threepids_checked: bool = False
     binds: tuple[str, ...] = ()
+    made_by: Optional[str] = None
 
     def __attrs_post_init__(self) -> None:
         _check_key(self)

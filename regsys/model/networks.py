@@ -15,6 +15,8 @@ WHOLE_SITE = 8
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 
 _BITS = 128
+# Of one customer, or of one institution.
+_NETWORK_BITS_4, _NETWORK_BITS_6 = 24, 48
 
 
 def unwrapped(
@@ -41,6 +43,19 @@ def address_key(address: str) -> str:
     except ValueError:
         return address
     return str(ip) if isinstance(ip, ipaddress.IPv4Address) else _network(ip, 64)
+
+
+def network_of(address: str) -> str:
+    """The network of an address, or of an ``address_key``: the /24 of IPv4, the /48 of IPv6. Text
+    that is no IP address is returned as it is."""
+    try:
+        ip = unwrapped(ipaddress.ip_address(address.partition("%")[0].removesuffix("/64")))
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv6Address):
+        return _network(ip, _NETWORK_BITS_6)
+    kept = int(ip) >> (32 - _NETWORK_BITS_4) << (32 - _NETWORK_BITS_4)
+    return f"{ipaddress.IPv4Address(kept)}/{_NETWORK_BITS_4}"
 
 
 def site_key(key: str) -> Optional[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Iterable, Optional
 
 from regsys import clock
+from regsys.accounts.allowed import by_module
 from regsys.errors import (
     AwaitingApproval,
     Forbidden,
@@ -104,6 +105,7 @@ class Registrations(ApiBase):
             display_name=displayname,
             bind_emails=tuple(emails or ()),
             admin=admin,
+            made_by=by_module(self._module),
             device=device,
         )
 
@@ -135,7 +137,9 @@ class Registrations(ApiBase):
         store = self._parts.accounts.external_ids
         if store is None:
             raise self._not_offered("record_user_external_id", _ELSEWHERE)
-        await store.record(auth_provider_id, remote_user_id, user_id_of(registered_user_id))
+        account = user_id_of(registered_user_id)
+        await store.record(auth_provider_id, remote_user_id, account)
+        await self._changed("external-id-set", account, {"auth_provider_id": auth_provider_id})
 
 
 class Accounts(ApiBase):
@@ -189,7 +193,9 @@ class Accounts(ApiBase):
 
     @coroutine
     async def set_user_admin(self, user_id: Any, admin: bool) -> None:
-        await self._own("set_user_admin").set_admin(user_id_of(user_id), bool(admin))
+        account = user_id_of(user_id)
+        await self._own("set_user_admin").set_admin(account, bool(admin))
+        await self._changed("admin-set", account, {"admin": bool(admin)})
 
     @coroutine
     async def get_threepids_for_user(self, user_id: Any) -> list[dict[str, Any]]:
@@ -251,6 +257,7 @@ class Accounts(ApiBase):
         if users is not None and await users.find(account.localpart) is None:
             raise UserNotFound()
         await profiles.set_display_name(account, new_displayname or None)
+        await self._changed("display-name-set", account, {})
 
     @coroutine
     async def get_user_ip_and_agents(self, user_id: Any, since_ts: int = 0) -> list[UserIpAndAgent]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, Concatenate, Coroutine, ParamSpec, TypeVar
+from typing import Any, Callable, Concatenate, Coroutine, Mapping, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from regsys.accounts.allowed import by_module
 from regsys.errors import InvalidParam, ModuleRefusal, RegistrationError
 from regsys.model import UserID
 from regsys.modules.parts import ApiParts
@@ -27,6 +28,11 @@ class ApiBase:
     def __init__(self, module: str, parts: ApiParts) -> None:
         self._module = module
         self._parts = parts
+
+    async def _changed(self, what: str, user_id: UserID, details: Mapping[str, Any]) -> None:
+        """Tell the audit log of a change that this module has made."""
+        by = by_module(self._module)
+        await self._parts.audit.changed(by=by, what=what, user_id=user_id, details=details)
 
     def _not_offered(self, method: str, reason: str) -> NotOffered:
         return NotOffered(f"ModuleApi.{method} (module {self._module}): {reason}")

@@ -8,6 +8,7 @@ import attr
 from twisted.internet.defer import Deferred
 
 from regsys.accounts.handler import RegistrationHandler
+from regsys.audit.audit_log import NO_AUDIT_LOG, AuditLog
 from regsys.config import Config
 from regsys.interfaces import IAuth, IThreepidStore, IUserLookup
 from regsys.model import UserID
@@ -109,3 +110,4 @@ class ApiParts:
     policy_servers: AsksServers
     send_event: Optional[SendEvent] = None
     template_directories: Sequence[str] = ()
+    audit: AuditLog = NO_AUDIT_LOG

@@ -10,6 +10,7 @@ from regsys.model import NewAccount
 from regsys.model.accounts import Outcome
 from regsys.model.jobs import NewJob
 from regsys.storage import (
+    audit,
     consents,
     idempotency_keys,
     jobs,
@@ -81,6 +82,7 @@ def _complete(
     if may_be_first:
         server_state.note_real_user(txn, new)
     sessions.finish(txn, new)
+    audit.record_account(txn, new)
     return jobs.insert_held(txn, new.jobs, new.created_ms)
 
 

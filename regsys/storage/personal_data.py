@@ -53,6 +53,7 @@ TOLD: Mapping[str, tuple[str, str]] = {
     "replication_calls": ("user_id", "created_ms"),
     "provisioning": ("user_id", "device_id sent_ms made"),
     "adopted_users": ("user_id", "adopted_ms"),
+    "audit": ("user_id actor", "when_ms what address rule times details"),
 }
 
 # SQLite has numbers for them.

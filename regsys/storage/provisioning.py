@@ -14,6 +14,7 @@ from regsys.model.devices import StoredLogin
 from regsys.model.jobs import NewJob
 from regsys.model.provisioning import Attempt
 from regsys.storage import (
+    audit,
     devices,
     jobs,
     logins,
@@ -89,6 +90,7 @@ def undo(txn: Transaction, new: NewAccount, attempt: Attempt, now_ms: int) -> bo
     validations.undo(txn, new)
     server_state.undo(txn, new.user_id)
     sessions.undo(txn, new)
+    audit.undo_account(txn, new)
     if new.call is not None:
         replication_calls.undo(txn, new.call)
     return True

@@ -16,6 +16,7 @@ from regsys.errors import InvalidRegistrationToken
 from regsys.interfaces.internal import IExpiring
 from regsys.json_body import MAX_INTEGER
 from regsys.model import NewAccount
+from regsys.model.audit import AuditEntry
 from regsys.model.registration_tokens import (
     RESERVED_MS,
     TOKENS_A_PAGE,
@@ -23,6 +24,7 @@ from regsys.model.registration_tokens import (
     RegistrationToken,
     TokenUse,
 )
+from regsys.storage import audit
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Row, Transaction
 
@@ -103,13 +105,14 @@ def _count(txn: Transaction, token: str, new: NewAccount) -> None:
 @implementer(IExpiring)
 @attr.frozen
 class RegistrationTokenStore:
-    """Registration tokens, and the uses that sessions hold of them (contract B8.8)."""
+    """Registration tokens, and the uses that sessions hold of them (contract B8.8). ``entries`` of
+    the audit log are written with the change that they tell of."""
 
     db: Database
 
-    async def create(self, token: RegistrationToken) -> bool:
+    async def create(self, token: RegistrationToken, entries: Sequence[AuditEntry] = ()) -> bool:
         """Store a new token; False if it exists already."""
-        return await self.db.transaction("create_token", _create, token)
+        return await self.db.transaction("create_token", _create, token, entries)
 
     async def get(self, token: str, now_ms: int) -> Optional[RegistrationToken]:
         """The token with its current uses; None if there is no such token."""
@@ -122,14 +125,16 @@ class RegistrationTokenStore:
         it is None."""
         return await self.db.autocommit("list_tokens", _list, now_ms, after, at_most)
 
-    async def change(self, token: str, changes: Mapping[str, Any]) -> bool:
+    async def change(
+        self, token: str, changes: Mapping[str, Any], entries: Sequence[AuditEntry] = ()
+    ) -> bool:
         """Set ``uses_allowed``, ``expiry_ms``, ``revoked`` or ``note``; False if there is no such
         token."""
-        return await self.db.transaction("change_token", _change, token, changes)
+        return await self.db.transaction("change_token", _change, token, changes, entries)
 
-    async def delete(self, token: str) -> bool:
+    async def delete(self, token: str, entries: Sequence[AuditEntry] = ()) -> bool:
         """Delete the token and its reservations; False if there is no such token."""
-        return await self.db.transaction("delete_token", _delete, token)
+        return await self.db.transaction("delete_token", _delete, token, entries)
 
     async def uses(
         self, token: str, after: Optional[TokenUse] = None, at_most: int = USES_A_PAGE
@@ -183,10 +188,12 @@ def _from_row(row: Row) -> RegistrationToken:
     )
 
 
-def _create(txn: Transaction, token: RegistrationToken) -> bool:
+def _create(txn: Transaction, token: RegistrationToken, entries: Sequence[AuditEntry]) -> bool:
     values = attr.asdict(token)
     del values["pending"]
     added = txn.insert("registration_tokens", **values)
+    if added:
+        audit.record(txn, entries)
     # An identical row was written by an earlier try of this call, whose reply was lost.
     return added or _get(txn, token.token, token.created_ms) == token
 
@@ -207,17 +214,25 @@ def _list(
     return [_from_row(row) for row in rows]
 
 
-def _change(txn: Transaction, token: str, changes: Mapping[str, Any]) -> bool:
+def _change(
+    txn: Transaction, token: str, changes: Mapping[str, Any], entries: Sequence[AuditEntry]
+) -> bool:
     columns = [name for name in CHANGEABLE if name in changes]
     if not columns:
         return txn.one("SELECT 1 FROM registration_tokens WHERE token = ?", (token,)) is not None
     settings = ", ".join(f"{name} = ?" for name in columns)
     values = (*(changes[name] for name in columns), token)
-    return txn.run(f"UPDATE registration_tokens SET {settings} WHERE token = ?", values) == 1
+    changed = txn.run(f"UPDATE registration_tokens SET {settings} WHERE token = ?", values) == 1
+    if changed:
+        audit.record(txn, entries)
+    return changed
 
 
-def _delete(txn: Transaction, token: str) -> bool:
-    return txn.run("DELETE FROM registration_tokens WHERE token = ?", (token,)) == 1
+def _delete(txn: Transaction, token: str, entries: Sequence[AuditEntry]) -> bool:
+    deleted = txn.run("DELETE FROM registration_tokens WHERE token = ?", (token,)) == 1
+    if deleted:
+        audit.record(txn, entries)
+    return deleted
 
 
 def _uses(

@@ -21,6 +21,7 @@ from regsys.model.jobs import NewJob
 from regsys.model.provisioning import Attempt
 from regsys.storage import (
     approvals,
+    audit,
     consents,
     deactivation,
     devices,
@@ -158,6 +159,7 @@ def _create(txn: Transaction, new: NewAccount, may_be_first: bool, also: Optiona
     approvals.record(txn, new)
     sessions.finish(txn, new)
     provisioning.mark_account(txn, new)
+    audit.record_account(txn, new)
     written = jobs.insert_held(txn, new.jobs, new.created_ms)
     if also is not None:
         also(txn.cursor, new)

@@ -225,7 +225,8 @@ class UserInteractiveAuth:
             session = attr.evolve(session, results=progress.results)
         failure = progress.failed_at(session.created_ms)
         if not await self.sessions.add(session, self.per_address, failure):
-            raise LimitExceeded(60_000, "Too many unfinished sessions from this address.")
+            refusal = LimitExceeded(60_000, "Too many unfinished sessions from this address.")
+            raise refusal.by_rule("sessions-per-ip")
         return session
 
     def challenge(

@@ -7,6 +7,7 @@ from typing import Any, Mapping, Optional
 from twisted.internet.interfaces import IReactorTime
 
 from regsys import json_body
+from regsys.accounts.allowed import SHARED_SECRET
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.usernames import ascii_lower
 from regsys.client_api.shared_secret import SharedSecret
@@ -46,6 +47,7 @@ def shared_secret_registration(
             user_type=user_type,
             display_name=json_body.string(body, "displayname"),
             by_admin=True,
+            made_by=SHARED_SECRET,
             device=parse_login_request(body),
         )
         await shared.check(

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
+from regsys.audit.audit_log import NO_AUDIT_LOG, AuditLog
 from regsys.clock import now_ms
 from regsys.errors import InvalidParam, JobNotFound
 from regsys.http import Call, Endpoint, Reply
@@ -19,7 +20,9 @@ MOST = 1000
 DEFAULT = 100
 
 
-def endpoints(jobs: JobStore, auth: IAuth, clock: IReactorTime) -> list[Endpoint]:
+def endpoints(
+    jobs: JobStore, auth: IAuth, clock: IReactorTime, audit: AuditLog = NO_AUDIT_LOG
+) -> list[Endpoint]:
     async def get(call: Call) -> Reply:
         await administrator(call, auth)
         found = await jobs.waiting(_limit(call.query("limit")))
@@ -30,13 +33,19 @@ def endpoints(jobs: JobStore, auth: IAuth, clock: IReactorTime) -> list[Endpoint
         return Reply({"jobs": [_job_json(job) for job in found], "waiting": counted})
 
     async def retry_all(call: Call) -> Reply:
-        await administrator(call, auth)
-        return Reply({"retried": await jobs.retry(None, now_ms(clock))})
+        admin = await administrator(call, auth)
+        count = await jobs.retry(None, now_ms(clock))
+        if count:
+            details = {"count": count}
+            await audit.changed(by=str(admin.user_id), what="jobs-retried", details=details)
+        return Reply({"retried": count})
 
     async def retry(call: Call) -> Reply:
-        await administrator(call, auth)
-        if not await jobs.retry(call.path_args["job_id"], now_ms(clock)):
+        admin, job_id = await administrator(call, auth), call.path_args["job_id"]
+        if not await jobs.retry(job_id, now_ms(clock)):
             raise JobNotFound()
+        details = {"job_id": job_id}
+        await audit.changed(by=str(admin.user_id), what="jobs-retried", details=details)
         return Reply({"retried": 1})
 
     return [

@@ -70,16 +70,17 @@ def administration(tokens: RegistrationTokens, auth: IAuth) -> list[Endpoint]:
         return Reply(_token_json(found))
 
     async def put(call: Call) -> Reply:
-        await administrator(call, auth)
+        admin = await administrator(call, auth)
         body = call.object()
         settings = _settings(body)
         if json_body.has(body, "revoked"):
             settings["revoked"] = _of_type(body, "revoked", bool, "true or false")
-        return Reply(_token_json(await tokens.change(call.path_args["token"], settings)))
+        name, by = call.path_args["token"], str(admin.user_id)
+        return Reply(_token_json(await tokens.change(name, settings, by)))
 
     async def delete(call: Call) -> Reply:
-        await administrator(call, auth)
-        await tokens.delete(call.path_args["token"])
+        admin = await administrator(call, auth)
+        await tokens.delete(call.path_args["token"], str(admin.user_id))
         return Reply()
 
     return [

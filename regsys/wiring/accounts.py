@@ -63,6 +63,7 @@ def handler(
             clock=parts.clock,
             replay_window_ms=config.sessions.replay_window_ms,
             shadow=base.planned.shadow,
+            audit=parts.audit,
         ),
         writer=writer,
         ghosts=Ghosts(
@@ -71,6 +72,7 @@ def handler(
             logins=parts.logins,
             hasher=parts.process.hasher,
             clock=parts.clock,
+            audit=parts.audit,
         ),
         post_consent=post_consent,
         sessions=parts.stores.sessions,

@@ -70,7 +70,11 @@ def assemble(
         Templates.load(config.public_baseurl, parts.template_directories, brand=config.pages.brand)
     )
     own_expiring = () if stores.own is None else stores.own.expiring
-    expiring = (*parts.stores.expiring, *own_expiring, *active.expiring) if runs_jobs else ()
+    expiring = (
+        (*parts.stores.expiring, parts.audit_entries, *own_expiring, *active.expiring)
+        if runs_jobs
+        else ()
+    )
     waiting = jobs.warnings(
         config,
         has_rooms=stores.rooms is not None,
@@ -105,6 +109,8 @@ def assemble(
             expiring, parts.clock, () if approvals is None else (approvals.watch.look,)
         ),
         activity=active.activity,
+        audit=parts.audit,
+        audit_entries=parts.audit_entries,
         # Last, so that the API object may have all that is made above.
         modules=load_modules(config, parts.hooks, apis.parts),
         web_resources=apis.web,

@@ -41,6 +41,7 @@ from regsys.web import introspection as introspection_api
 from regsys.web import pages as static_pages
 from regsys.web import threepids as validation_api
 from regsys.web.actors import Actors
+from regsys.web.audited import audited
 from regsys.web.pages import Pages
 from regsys.wiring import accounts, administration, threepids, uia, validations
 from regsys.wiring.activity import ActivityParts
@@ -89,8 +90,9 @@ def endpoints(
 
 def _registration(parts: Parts, rules: Rules, pages: Pages) -> Iterator[Endpoint]:
     config, signup = parts.config, rules.signup
-    yield register.register(signup, rules.appservices, parts.clock)
-    yield fallback.fallback(rules.handler, signup.uia, pages)
+    audit, stages = parts.audit, frozenset(signup.uia.stages)
+    yield audited(register.register(signup, rules.appservices, parts.clock), audit, stages)
+    yield audited(fallback.fallback(rules.handler, signup.uia, pages), audit, stages)
     yield registration_page.registration_page(config, signup.stages_in_flows(), pages)
     limit = _availability_limit(parts)
     yield availability.availability(rules.handler, config.registration, limit, address_key)
@@ -103,9 +105,9 @@ def _validation(
     parts: Parts, stores: AccountStores, rules: Rules, pages: Pages
 ) -> Iterator[Endpoint]:
     url, metrics = parts.config.public_baseurl, parts.process.metrics
-    yield validation_api.request_email_token(rules.validations, metrics)
+    yield audited(validation_api.request_email_token(rules.validations, metrics), parts.audit)
     yield from validations.confirmation_pages(parts, stores, rules.validations, pages)
-    yield validation_api.request_msisdn_token(rules.phones, url, metrics)
+    yield audited(validation_api.request_msisdn_token(rules.phones, url, metrics), parts.audit)
     yield validation_api.submit_msisdn_token(rules.phones)
 
 
@@ -113,9 +115,10 @@ def _administration(parts: Parts, stores: AccountStores, rules: Rules) -> Iterat
     handler, auth = rules.handler, unexpired_auth(parts, stores)
     yield from registration_tokens.administration(rules.tokens, auth)
     secret = accounts.shared_secret(parts)
-    yield admin.shared_secret_registration(handler, secret, parts.clock)
+    shared = admin.shared_secret_registration(handler, secret, parts.clock)
+    yield audited(shared, parts.audit)
     yield admin.username_available(handler, auth)
-    yield from jobs.endpoints(parts.stores.jobs, auth, parts.clock)
+    yield from jobs.endpoints(parts.stores.jobs, auth, parts.clock, parts.audit)
 
 
 def _own_accounts(

@@ -54,6 +54,7 @@ class ApiMaker:
             in_thread=parts.process.in_modules_thread,
             deliver=_deliver(parts),
             template_directories=parts.template_directories,
+            audit=parts.audit,
             policy_servers=attr.evolve(parts.process.http, deadline_s=deadline_s),
             send_event=None if beside is None else HomeserverEvents(beside).send,
         )

@@ -8,6 +8,7 @@ import attr
 
 from regsys.accounts.name_rules import NameRules
 from regsys.appservices.namespaces import Appservices
+from regsys.audit.audit_log import NO_AUDIT_LOG, AuditLog, WrittenAuditLog
 from regsys.config import Config
 from regsys.credentials.access_tokens import GuestTokens, Logins
 from regsys.interfaces import IAppservices, IRooms
@@ -19,6 +20,7 @@ from regsys.outbound.homeserver_accounts import HomeserverAccounts
 from regsys.outbound.homeserver_rooms import HomeserverRooms
 from regsys.outbound.identity_server_v1 import IdentityServer
 from regsys.outbound.identity_server_v2 import IdentityServers
+from regsys.storage.audit import AuditStore
 from regsys.threepids.addresses import AllowedThreepids
 from regsys.threepids.attempts import ValidationAttempts
 from regsys.threepids.domains import EmailDomains
@@ -36,7 +38,8 @@ class Parts:
     """``clock`` is the reactor. ``homeserver`` acts as users at the homeserver; None if none is
     configured. If ``delegation`` is None, this is no homeserver's auth service. If ``phone_server``
     is None, no other server validates phone numbers. ``held_jobs`` takes the jobs that a
-    transaction has just written to the runner of this process."""
+    transaction has just written to the runner of this process. ``audit_entries`` are there although
+    ``audit`` may be off: those from before."""
 
     config: Config
     clock: Any
@@ -47,6 +50,8 @@ class Parts:
     delegation: Optional[Delegation]
     stores: Stores
     limits: Limits
+    audit: AuditLog
+    audit_entries: AuditStore
     guests: GuestTokens
     logins: Logins
     held_jobs: HeldJobs
@@ -71,6 +76,10 @@ class Parts:
         stores = Stores.in_database(process.database, secret)
         held_jobs = HeldJobs()
         limits = Limits(process)
+        audit_entries = AuditStore(process.database, config.audit.retention_ms)
+        audit = NO_AUDIT_LOG
+        if config.audit.enabled:
+            audit = WrittenAuditLog.of(config.audit, audit_entries, clock)
         homeserver = None
         if config.homeserver is not None:
             homeserver = Homeserver.from_config(config.homeserver, config.server_name, process.http)
@@ -87,6 +96,8 @@ class Parts:
             delegation=delegation,
             stores=stores,
             limits=limits,
+            audit=audit,
+            audit_entries=audit_entries,
             guests=guests,
             logins=Logins(config=config.tokens, secret=secret, guests=guests, clock=clock),
             held_jobs=held_jobs,

@@ -59,7 +59,9 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
         handler=handler,
         blocking=blocking,
         consents=base.consents,
-        tokens=RegistrationTokens(store=parts.stores.registration_tokens, clock=parts.clock),
+        tokens=RegistrationTokens(
+            store=parts.stores.registration_tokens, clock=parts.clock, audit=parts.audit
+        ),
         token_limit=token_limit,
         signup=signup,
         appservices=accounts.appservices(parts, stores, handler, blocking),

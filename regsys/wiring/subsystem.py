@@ -18,6 +18,7 @@ from regsys.accounts.approvals import Approvals
 from regsys.accounts.followers import check_followers
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.monthly_active_users import Activity
+from regsys.audit.audit_log import NO_AUDIT_LOG, AuditLog
 from regsys.callbacks import (
     AccountCallbacks,
     BindingChanges,
@@ -41,6 +42,7 @@ from regsys.modules.background import Background
 from regsys.modules.loader import LoadedModule
 from regsys.modules.web_resources import WebResources
 from regsys.registration_tokens import RegistrationTokens
+from regsys.storage.audit import AuditStore
 from regsys.storage.housekeeping import Housekeeping
 from regsys.uia.reauthentication import Reauthentication
 from regsys.uia.sessions import Flow
@@ -171,6 +173,7 @@ class Subsystem(service.Service):
     hooks: Hooks
     jobs: JobRunner
     process: Process
+    audit_entries: AuditStore
     in_flight: InFlight
     _refusals: RefusalLog
     _endpoints: Mapping[str, Endpoint]
@@ -183,6 +186,7 @@ class Subsystem(service.Service):
     _activity: Optional[Activity] = None
     # None where this process decides about no account: a worker's, and an embedded one's.
     approvals: Optional[Approvals] = None
+    audit: AuditLog = NO_AUDIT_LOG
     # The loaded modules, which live as long as this.
     modules: Sequence[LoadedModule] = ()
     _web_resources: WebResources = attr.field(factory=WebResources)
@@ -262,6 +266,7 @@ class Subsystem(service.Service):
         self.process.start()
         self.jobs.start()
         self._housekeeping.start()
+        self.audit.start()
         if self._activity is not None:
             self._activity.start()
 
@@ -282,6 +287,7 @@ class Subsystem(service.Service):
         if self._background is not None:
             self._background.stop()
         await self.jobs.stop()
+        await self.audit.stop()
         if self._activity is not None:
             await self._activity.stop()
         if self.process.master is not None:

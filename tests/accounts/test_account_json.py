@@ -12,6 +12,7 @@ from regsys.accounts.embedded_writer import recovery_payload
 from regsys.model import LoginTerms, NewAccount, NewDevice, Threepid
 from regsys.model.account_json import account_json, parse_account
 from regsys.model.approvals import ApprovalRequest
+from regsys.model.audit import Allowed
 from regsys.model.jobs import NewJob
 from regsys.testing.contracts.case import NOW_MS, user
 from tests.contracts.writer import logins
@@ -56,6 +57,7 @@ WHOLE = NewAccount(
         auth_provider_id="oidc",
         auth_provider_session_id="sid",
     ),
+    allowed=Allowed(rule="flow", by="cli", address="192.0.2.0/24", details={"stages": ["a"]}),
     jobs=(NewJob(kind="greet", payload={"name": "Alice"}, job_id="job", dedup_key="greet alice"),),
     approval_request=ApprovalRequest(reason="why", address="192.0.2.1", languages=("de", "en")),
 )
@@ -110,7 +112,7 @@ class RoundTripTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         """Keys that a newer process may have added are ignored, wherever they are."""
         data = account_json(WHOLE)
-        for part in (data, data["device"], data["terms"], data["jobs"][0]):
+        for part in (data, data["device"], data["terms"], data["jobs"][0], data["allowed"]):
             part["of a later version"] = 1
         self.assertEqual(parsed(data), WHOLE)
 
@@ -167,6 +169,12 @@ STORED = {
     "extra": {"invitation": "i-1"},
     "approval_request": {"reason": "why", "address": "192.0.2.1", "languages": ["de", "en"]},
     "shadow": {"sealed": "a ciphertext", "bind_email": True},
+    "allowed": {
+        "rule": "flow",
+        "by": "cli",
+        "address": "192.0.2.0/24",
+        "details": {"stages": ["a"]},
+    },
 }
 
 
@@ -189,5 +197,6 @@ class RecoveryTests(SynchronousTestCase):
             "extra": {},
             "jobs": (),
             "yields_to_holds": False,
+            "allowed": None,
         }
         self.assertEqual(parsed(STORED_FIRST), attr.evolve(WHOLE, **left_out))

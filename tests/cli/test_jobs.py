@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from regsys.audit.audit_log import NO_AUDIT_LOG
 from regsys.cli import commands
 from regsys.cli import jobs as cli
 from regsys.config import Config
@@ -40,7 +41,7 @@ class ActionTests(SynchronousTestCase):
 
     def start(self, action: str, **arguments: Any) -> Deferred[str]:
         given = Namespace(**{"most": 100, "all": False, **arguments})
-        return Deferred.fromCoroutine(cli.ACTIONS[action](self.jobs, given, NOW_MS))
+        return Deferred.fromCoroutine(cli.ACTIONS[action](self.jobs, given, NOW_MS, NO_AUDIT_LOG))
 
     def do(self, action: str, **arguments: Any) -> str:
         return self.successResultOf(self.start(action, **arguments))

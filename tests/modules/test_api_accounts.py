@@ -235,6 +235,28 @@ class AccountTests(ApiCase):
         self.assertEqual(self.refused("set_user_admin", NOBODY, True), (404, "M_NOT_FOUND"))
         self.assertFalse(self.call("is_user_admin", NOBODY))
 
+    def test_audit(self) -> None:
+        """The audit log says which module has made and changed an account."""
+        self.with_module(regsys={"audit": {"enabled": True}})
+        self.call("register_user", "alice", admin=True)
+        self.call("set_user_admin", ALICE, False)
+        self.call("set_displayname", ALICE, "A")
+        self.call("record_user_external_id", "ldap", "uid=a", ALICE)
+        self.refused("set_user_admin", NOBODY, True)
+        rows = self.rows("SELECT what, user_id, actor, rule, details FROM audit")
+        (module,) = {row[2] for row in rows}
+        self.assertRegex(module, r"^module modules_of_tests_\d+\.Module$")
+        self.assertEqual({row[1] for row in rows}, {ALICE})
+        self.assertCountEqual(
+            [(row[0], row[3], row[4]) for row in rows],
+            [
+                ("registered", "module", '{"admin": true}'),
+                ("admin-set", None, '{"admin": false}'),
+                ("display-name-set", None, "{}"),
+                ("external-id-set", None, '{"auth_provider_id": "ldap"}'),
+            ],
+        )
+
     def test_profile(self) -> None:
         """Display names can be changed and removed."""
         self.register("alice")

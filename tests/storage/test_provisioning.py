@@ -10,8 +10,10 @@ from twisted.trial.unittest import TestCase
 from regsys.errors import UserNotFound
 from regsys.model import UserID
 from regsys.model.accounts import CLOCKS_APART_MS
+from regsys.model.audit import Allowed, AuditFilter
 from regsys.model.jobs import NewJob
 from regsys.model.provisioning import Attempt
+from regsys.storage.audit import AuditStore
 from regsys.storage.earlier_accounts import EarlierAccountStore
 from regsys.storage.provisioning import ATTEMPT_MS, PROVISION_ACCOUNT, ProvisioningStore
 from regsys.storage.users import UserStore
@@ -31,10 +33,11 @@ class ProvisioningContract:
         database = self.database(clock)
         self.users, self.store = UserStore(database), ProvisioningStore(database)
         self.earlier = EarlierAccountStore(database)
+        self.audit = AuditStore(database, 1)
 
     async def born(self: Any) -> Attempt:
         """The attempt with which an account is made."""
-        self.new = account("a key", jobs=(JOB,))
+        self.new = account("a key", jobs=(JOB,), allowed=Allowed(rule="flow"))
         await self.users.write(self.new)
         return Attempt.first(ALICE, JOB.job_id, self.new.created_ms)
 
@@ -79,8 +82,10 @@ class ProvisioningContract:
         self.assertFalse(await self.users.undo(self.new, first, LATER_MS))
         self.assertIsNotNone(await self.users.find("alice"))
         self.assertIsNotNone(await self.store.pending(ALICE))
+        self.assertEqual(len(await self.audit.list(AuditFilter(), 9)), 1)
         self.assertTrue(await self.users.undo(self.new, second, LATER_MS))
         self.assertIsNone(await self.users.find("alice"))
+        self.assertEqual(await self.audit.list(AuditFilter(), 9), [])
 
     async def test_earlier(self: Any) -> None:
         """An account that was made without a homeserver is made there once; what cannot be had

@@ -99,6 +99,22 @@ class StatementTests(BridgeCase):
         cost = self.cost(lambda: self.register("alice", refresh_token=True, device_id="PHONE"))
         self.assertOneTransaction(cost, "SELECT DELETE")
 
+    def test_audit(self) -> None:
+        """An audit log costs one statement of that transaction; if it is off, none; a refusal costs
+        none while the client waits."""
+        cost = self.cost(lambda: self.register("alice"))
+        self.assertNotIn("audit", str(cost))
+        options = {"regsys": {"audit": {"enabled": True}}}
+        self.system(database=self.database, directory=Directory(), **options)
+        self.register("second")
+        audited = self.cost(lambda: self.register("bob"))
+        self.assertOneTransaction(audited, "SELECT DELETE")
+        ((without,), (statements,)) = cost.transactions, audited.transactions
+        self.assertEqual(len(statements), len(without) + 1, audited)
+        self.assertEqual(sum("INTO audit" in text for text in statements), 1, audited)
+        taken = {"username": "bob", "password": PASSWORD, "auth": DUMMY}
+        self.assertAlone(self.cost(lambda: self.client.register(**taken)), "SELECT")
+
     def test_generatedName(self) -> None:
         """A generated name costs its number, and a check whether it is free."""
         body = {"password": PASSWORD, "auth": DUMMY}

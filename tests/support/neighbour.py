@@ -13,9 +13,11 @@ from twisted.internet.task import Clock
 
 from regsys.model import NewAccount, Threepid
 from regsys.model.accounts import ACTIVE_MS
+from regsys.model.audit import AuditEntry
 from regsys.model.jobs import NewJob
 from regsys.model.replication import ReplicationCall
 from regsys.model.threepids import CODE_TRIES, NewValidation
+from regsys.storage import audit
 from regsys.storage.database import Database, Transaction
 from regsys.storage.encryption import Encryptor
 from regsys.storage.identity_server_bindings import BindingStore
@@ -209,3 +211,7 @@ def _rows_with_fixed_names(txn: Transaction) -> None:
         expires_ms=FAR_MS,
     )
     txn.insert("adoption_progress", name=NEIGHBOUR, after_user=NEIGHBOUR)
+    entry = AuditEntry(
+        when_ms=FAR_MS, what="changed", user_id=str(USER), by=str(GUEST), address="198.51.100.0/24"
+    )
+    audit.record(txn, [entry])

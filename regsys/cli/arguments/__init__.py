@@ -10,6 +10,7 @@ from importlib import metadata
 
 from regsys.cli.arguments.adoption import add_adopt, add_hand_back
 from regsys.cli.arguments.approvals import add_approvals
+from regsys.cli.arguments.audit import add_audit
 from regsys.cli.arguments.jobs import add_jobs
 from regsys.cli.arguments.output import add_json
 from regsys.cli.arguments.privacy import add_privacy
@@ -79,6 +80,9 @@ def parser() -> argparse.ArgumentParser:
     add_json(command("tokens", "All registration tokens, one a line."))
     add_jobs(command("jobs", "Show or retry what is still to be done after registrations."), common)
     add_privacy(command("privacy", "Show or erase what is kept about one account."), common)
+    add_audit(
+        command("audit", "Show who was allowed or refused when, and what was changed by whom.")
+    )
     return made
 
 

@@ -5,5 +5,5 @@ from __future__ import annotations
 import argparse
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+def add_json(parser: argparse.ArgumentParser, text: str = "print JSON, for programs") -> None:
+    parser.add_argument("--json", action="store_true", help=text)
