@@ -6,7 +6,7 @@ import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import Any
 
-from regsys.cli.audit_arguments import add_audit_arguments, moment
+from regsys.cli.arguments.audit import add_audit, moment
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -30,7 +30,7 @@ class OutputTests(SynchronousTestCase):
 
     def asked(self, *words: str) -> str:
         parser = ArgumentParser()
-        add_audit_arguments(parser)
+        add_audit(parser)
         arguments: Namespace = parser.parse_args(words)
         shown = cli.show(self.store, arguments, NOW_MS, "test.example")
         return self.successResultOf(Deferred.fromCoroutine(shown))
