@@ -24,6 +24,7 @@ _JOINED = (
     " LEFT JOIN active_users a ON a.user_id = u.user_id"
 )
 _DISPLAY_NAME = "(SELECT display_name FROM profiles WHERE profiles.user_id = users.user_id)"
+_NAMED = "SELECT user_id FROM profiles WHERE LOWER(display_name) LIKE ? ESCAPE '!'"
 _SEEN = (
     "COALESCE((SELECT seen_ms FROM active_users WHERE active_users.user_id = users.user_id),"
     " users.seen_ms, 0)"
@@ -129,7 +130,7 @@ def _condition(chosen: UserFilter) -> tuple[str, Sequence[Any]]:
         if wanted is not None:
             parts.append(column if wanted else f"NOT {column}")
     if chosen.name is not None:
-        parts.append(f"(name_key LIKE ? ESCAPE '!' OR LOWER({_DISPLAY_NAME}) LIKE ? ESCAPE '!')")
+        parts.append(f"(name_key LIKE ? ESCAPE '!' OR user_id IN ({_NAMED}))")
         values += [_containing(chosen.name)] * 2
     if chosen.user_id is not None:
         parts.append("LOWER(user_id) LIKE ? ESCAPE '!'")

@@ -6,11 +6,11 @@ import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import Any
 
-from regsys.cli.arguments.audit import add_audit, moment
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.cli import audit as cli
+from regsys.cli.arguments.audit import add_audit, moment
 from regsys.model.audit import AuditEntry
 from regsys.storage.audit import AuditStore
 from regsys.testing.database import memory_database

@@ -74,7 +74,7 @@ class ActionTests(SynchronousTestCase):
         self, action: str, stdout: Optional[io.StringIO] = None, **arguments: Any
     ) -> Deferred[str]:
         """Begin the action, where its output goes to ``stdout``, by default to a pipe."""
-        given = {**CREATE, **arguments} if action == "create" else arguments
+        given = {**(CREATE if action == "create" else {"json": False}), **arguments}
         self.stderr = io.StringIO()
         with (
             contextlib.redirect_stdout(stdout or io.StringIO()),
@@ -180,6 +180,27 @@ class ActionTests(SynchronousTestCase):
         self.assertIn("a  valid", self.do("revoke", token="a", undo=True))
         self.assertTrue(self.wait(self.tokens.is_valid("a")))
 
+    def test_delete(self) -> None:
+        """Tokens are deleted, as far as they are there; what they have made stays recorded."""
+        for name in ("a", "b", "c"):
+            self.do("create", token=name)
+        self.wait(UserStore(self.db).create_account(using("alice", "a")))
+        done: Any = self.do("delete", tokens=["a", "b", "a"])
+        self.assertEqual((done.text, done.status), ("a  deleted\nb  deleted", 0))
+        done = self.do("delete", tokens=["b", "c"], json=True)
+        self.assertEqual((json.loads(done.text), done.status), ({"b": False, "c": True}, 1))
+        self.assertEqual(self.do("list"), "There are no tokens.")
+
+    def test_json(self) -> None:
+        """For programs: all about the tokens, and of one its uses."""
+        self.do("create", token="a", uses=1, note="for Zoë")
+        self.wait(UserStore(self.db).create_account(using("alice", "a")))
+        (listed,) = json.loads(self.do("list", json=True))
+        self.assertEqual((listed["valid"], listed["completed"]), (False, 1))
+        self.assertEqual(listed["note"], "for Zoë")
+        shown = json.loads(self.do("show", token="a", json=True))
+        self.assertEqual([use["user_id"] for use in shown["uses"]], ["@alice:contract.example"])
+
 
 class ProcessTests(CommandCase):
     def test_token(self) -> None:
@@ -196,7 +217,7 @@ class ProcessTests(CommandCase):
         self.assertIn("revoked", revoked.stdout)
         undone = self.regsys("token", "revoke", "--undo", name, "-c", config)
         self.assertIn("valid", undone.stdout)
-        listed = self.regsys("token", "list", "-c", config)
+        listed = self.regsys("tokens", "-c", config)
         self.assertRegex(listed.stdout, rf"\A{name}  valid  0 of 2 used.*\n\Z")
         self.assertEqual(
             self.rows("SELECT token, uses_allowed, creator FROM registration_tokens"),

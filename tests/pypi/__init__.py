@@ -11,6 +11,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Iterator, Sequence
 
 from tests.support.missing import not_tried
 
@@ -29,10 +30,22 @@ def packages() -> Path:
 def modules(case: unittest.TestCase) -> Path:
     """The directory of the modules that modules.txt names. Skips the test where they cannot be
     installed, but under CI=true it fails."""
-    try:
+    with _needed_by(case, "modules of others"):
         return _installed("modules.txt", "packages-modules")
+
+
+def synadm(case: unittest.TestCase) -> Sequence[Path]:
+    """The directories of synadm and of what it imports, as ``modules``."""
+    with _needed_by(case, "synadm"):
+        return (_installed("synadm.txt", "packages-synadm"), packages())
+
+
+@contextlib.contextmanager
+def _needed_by(case: unittest.TestCase, what: str) -> Iterator[None]:
+    try:
+        yield
     except Missing as missing:
-        not_tried(case, f"modules of others were not tried: {missing}")
+        not_tried(case, f"{what} was not tried: {missing}")
 
 
 @functools.cache

@@ -54,6 +54,8 @@ BRIDGE = bridges.SERVICE
 GHOST = {**USER, "type": BRIDGE, "display_name": "Alice"}
 TOKENS = "/_synapse/admin/v1/registration_tokens"
 JOBS = "/_regsys/v1/jobs"
+ADMINISTRATION = "/_synapse/admin"
+OF_USER = "@<user>:test.example"
 TOKEN = {
     "token": "<new name>",
     "length": 16,
@@ -61,6 +63,20 @@ TOKEN = {
     "expiry_time": 10**13,
     "note": "for somebody",
     "revoked": False,
+}
+
+# As administrators make or change one.
+ACCOUNT = {
+    "password": "another horse",
+    "logout_devices": False,
+    "displayname": "Alice",
+    "admin": False,
+    "approved": True,
+    "deactivated": False,
+    "locked": False,
+    "user_type": "bot",
+    "threepids": [{"medium": "email", "address": "<new name>@mail.example"}],
+    "external_ids": [{"auth_provider": "oidc", "external_id": "<new name>"}],
 }
 
 
@@ -151,6 +167,34 @@ VALID = (
     Request("GET", f"{V3}/capabilities", {}, (BEARER,)),
     Request("GET", f"{V3}/pushers", {}, (BEARER,)),
     Request("GET", f"{JOBS}?limit=10", {}, (ADMIN,)),
+    *(
+        Request("GET", f"{ADMINISTRATION}/{path}", {}, (ADMIN,))
+        for path in (
+            "v2/users?name=a&limit=2&from=1&order_by=displayname&dir=b",
+            "v3/users?user_id=a&guests=false&deactivated=true&not_user_type=bot",
+            f"v2/users/{OF_USER}",
+            f"v2/users/{OF_USER}/devices",
+            f"v1/whois/{OF_USER}",
+            "v1/threepid/email/users/a@mail.example",
+        )
+    ),
+    Request("PUT", f"{ADMINISTRATION}/v2/users/@<new name>:test.example", ACCOUNT, (ADMIN,)),
+    Request("PUT", f"{ADMINISTRATION}/v2/users/{OF_USER}", ACCOUNT, (ADMIN,)),
+    Request("PUT", f"{ADMINISTRATION}/v1/users/{OF_USER}/admin", {"admin": True}, (ADMIN,)),
+    Request("POST", f"{ADMINISTRATION}/v1/deactivate/{OF_USER}", {"erase": True}, (ADMIN,)),
+    Request(
+        "POST",
+        f"{ADMINISTRATION}/v1/reset_password/{OF_USER}",
+        {"new_password": "another horse", "logout_devices": False},
+        (ADMIN,),
+    ),
+    Request(
+        "POST",
+        f"{ADMINISTRATION}/v2/users/{OF_USER}/delete_devices",
+        {"devices": ["PHONE"]},
+        (ADMIN,),
+    ),
+    Request("DELETE", f"{ADMINISTRATION}/v2/users/{OF_USER}/devices/PHONE", {}, (ADMIN,)),
     Request("POST", f"{JOBS}/retry", {}, (ADMIN,)),
     Request("POST", f"{JOBS}/<new name>/retry", {}, (ADMIN,)),
     Request("POST", REGISTER, {**USER, "auth": {**BY_TOKEN, **SESSION}}),

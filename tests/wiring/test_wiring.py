@@ -76,10 +76,23 @@ THREEPIDS = {"threepids", "threepid_delete", "threepid_bind", "threepid_unbind"}
 OURS = {"register", "availability", "whoami", "health"} | TOKENS | ADMIN | PAGES | VALIDATIONS
 RESETS = {f"password_{name}" for name in ("email_request_token", "msisdn_request_token")}
 LIVES = {"password", "deactivate", "devices", "device", "delete_devices", "capabilities"}
+ADMINISTERED = {
+    *(f"admin_{name}" for name in ("user", "users_v2", "users_v3", "rights", "deactivate")),
+    *(f"admin_{name}" for name in ("reset_password", "devices", "device", "delete_devices")),
+    *(f"admin_{name}" for name in ("whois", "pushers", "server_version")),
+    *(f"admin_user_of_{name}" for name in ("threepid", "external_id")),
+}
 LOGINS = {"login", "logout", "logout_all", "refresh", "versions", "pushers"}
 APPROVALS = {"approvals", "approval_approve", "approval_refuse"}
 STANDALONE = (
-    OURS | APPROVALS | THREEPIDS | LOGINS | LIVES | RESETS | {"password_email_submit_token"}
+    OURS
+    | APPROVALS
+    | THREEPIDS
+    | LOGINS
+    | LIVES
+    | RESETS
+    | ADMINISTERED
+    | {"password_email_submit_token"}
 )
 
 
@@ -182,7 +195,7 @@ class EndpointTests(SystemCase):
         """A name that no endpoint has is refused with those that there are, and with the one that
         was probably meant."""
         error = self.assertRaises(ValueError, self.subsystem.resource, ["versions", "regster"])
-        self.assertIn("'regster' here (did you mean 'register'?): there are approval", str(error))
+        self.assertIn("'regster' here (did you mean 'register'?): there are admin_d", str(error))
         self.assertIn("refresh, register, registration_page", str(error))
         error = self.assertRaises(ValueError, self.subsystem.resource, ["no such"])
         self.assertNotIn("mean", str(error))
