@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from regsys import clock
 from regsys.accounts.shadow_server import ShadowServer
-from regsys.config import RegistrationConfig
+from regsys.config import NewcomersConfig, RegistrationConfig
 from regsys.credentials.access_tokens import Logins
 from regsys.errors import InvalidParam, UserNotFound
 from regsys.interfaces import IUserLookup
@@ -32,7 +32,7 @@ from regsys.storage.devices import check_guest
 class AccountPlanner:
     """Plans accounts, their jobs and their devices. If ``users`` is None, accounts cannot be looked
     up. ``replay_window_ms``: how long a finished UIA session repeats its answer. If ``shadow`` is
-    None, there is no parallel server."""
+    None, there is no parallel server. If ``newcomers`` is None, nobody is suspended."""
 
     config: RegistrationConfig
     logins: Logins
@@ -41,6 +41,7 @@ class AccountPlanner:
     clock: IReactorTime
     replay_window_ms: int = 600_000
     shadow: Optional[ShadowServer] = None
+    newcomers: Optional[NewcomersConfig] = None
 
     def plan(self, registration: Registration) -> PlannedAccount:
         """The account, all but its name. Raises InvalidParam for an unknown user type and for an
@@ -159,9 +160,20 @@ class PlannedAccount:
             extra=asked.extra,
             session_id=asked.session_id,
             session_until_ms=created_ms + self.planner.replay_window_ms,
+            suspended=self._is_suspended(),
             shadow=self._shadow(),
             device=self._device(user_id),
         )
+
+    def _is_suspended(self) -> bool:
+        """Whether it must not speak at the homeserver yet. Nobody suspends whom an administrator
+        makes, or says to be approved."""
+        asked, config = self.registration, self.planner.newcomers
+        if config is None or not self.approved or asked.approved is not None:
+            return False
+        if asked.make_guest or asked.admin or asked.by_admin:
+            return False
+        return not (config.or_with_address and asked.threepids)
 
     def _shadow(self) -> Mapping[str, Any]:
         shadow = self.planner.shadow

@@ -65,6 +65,7 @@ _CODECS: Mapping[str, _Codec] = {
     "extra": _AS_IT_IS,
     "session_id": _AS_IT_IS,
     "session_until_ms": _AS_IT_IS,
+    "suspended": _AS_IT_IS,
     "shadow": _AS_IT_IS,
     "jobs": _Codec(
         lambda jobs: [attr.asdict(job) for job in jobs],

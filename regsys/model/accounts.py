@@ -112,8 +112,9 @@ class NewAccount:
     Registration. ``session_id``: the UIA session that this account finishes; its answer can be
     repeated until ``session_until_ms``. If ``device`` is None, there is no login.
 
-    Internal: ``shadow``, what the shadow server is told of it, the password encrypted; empty if it
-    is told nothing. ``call``, by which a worker has sent it to this process; None if none has.
+    Internal: ``suspended``, at the homeserver whose auth service we are. ``shadow``, what the
+    shadow server is told of it, the password encrypted; empty if it is told nothing. ``call``, by
+    which a worker has sent it to this process; None if none has.
     """
 
     key: str
@@ -140,6 +141,7 @@ class NewAccount:
     session_until_ms: Optional[int] = None
     device: Optional[NewDevice] = None
     jobs: tuple[NewJob, ...] = ()
+    suspended: bool = False
     shadow: Mapping[str, Any] = attr.field(factory=dict, repr=False)
     call: Optional[ReplicationCall] = None
 

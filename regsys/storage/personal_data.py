@@ -48,6 +48,7 @@ TOLD: Mapping[str, tuple[str, str]] = {
     "replication_calls": ("user_id", "created_ms"),
     "provisioning": ("user_id", "device_id sent_ms made"),
     "adopted_users": ("user_id", "adopted_ms"),
+    "newcomers": ("user_id", "suspended_ms"),
 }
 
 # SQLite has numbers for them.

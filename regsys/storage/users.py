@@ -29,6 +29,7 @@ from regsys.storage import (
     idempotency_keys,
     jobs,
     logins,
+    newcomers,
     provisioning,
     registration_tokens,
     replication_calls,
@@ -156,6 +157,7 @@ def _create(txn: Transaction, new: NewAccount, may_be_first: bool, also: Optiona
         devices.put(txn, new.user_id, new.device)
     sessions.finish(txn, new)
     provisioning.mark_account(txn, new)
+    newcomers.add(txn, new)
     written = jobs.insert_held(txn, new.jobs, new.created_ms)
     if also is not None:
         also(txn.cursor, new)

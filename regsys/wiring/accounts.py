@@ -60,6 +60,7 @@ def handler(
             clock=parts.clock,
             replay_window_ms=config.sessions.replay_window_ms,
             shadow=base.planned.shadow,
+            newcomers=config.newcomers,
         ),
         writer=writer,
         ghosts=Ghosts(

@@ -14,6 +14,7 @@ from regsys.interfaces.internal import IRegistrationWriter
 from regsys.jobs import Announce, Handler, JobRunner
 from regsys.model.networks import address_key
 from regsys.storage.housekeeping import Housekeeping
+from regsys.storage.newcomers import RELEASE_NEWCOMER
 from regsys.templates import Templates
 from regsys.web.pages import Pages
 from regsys.wiring import jobs, template_checks
@@ -49,7 +50,12 @@ def assemble(
     made = rules(base, writer, post_consent)
     handlers: Mapping[str, Optional[Handler]] = {}
     if runs_jobs:
-        own = {RECOVERY: recovery, FINISH_DEACTIVATION: deactivation, **delegated}
+        own = {
+            RECOVERY: recovery,
+            FINISH_DEACTIVATION: deactivation,
+            RELEASE_NEWCOMER: None if base.newcomers is None else base.newcomers.run,
+            **delegated,
+        }
         handlers = jobs.handlers(parts, base.planned, post_consent, own)
     runner = JobRunner(
         parts.stores.jobs,
@@ -64,7 +70,8 @@ def assemble(
     _check_templates(parts, made.signup)
     pages = Pages(Templates.load(config.public_baseurl, parts.template_directories))
     devices = () if stores.own is None else (stores.own.devices,)
-    expiring = (*parts.stores.expiring, *devices, *active.expiring) if runs_jobs else ()
+    newcomers = () if base.newcomers is None else (base.newcomers,)
+    expiring = (*parts.stores.expiring, *devices, *active.expiring, *newcomers) if runs_jobs else ()
     waiting = jobs.warnings(
         config,
         has_rooms=stores.rooms is not None,
@@ -76,6 +83,7 @@ def assemble(
         handler=made.handler,
         registration_tokens=made.tokens,
         consents=base.consents,
+        newcomers=base.newcomers,
         auth=stores.auth,
         blocking=made.blocking,
         passwords=made.passwords,

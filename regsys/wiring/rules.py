@@ -7,6 +7,7 @@ from typing import Optional
 import attr
 
 from regsys.accounts.handler import RegistrationHandler
+from regsys.accounts.newcomers import Newcomers
 from regsys.accounts.post_consent import PostConsent
 from regsys.client_api.appservice import AppserviceRequests
 from regsys.client_api.credentials import PasswordCheck
@@ -24,11 +25,13 @@ from regsys.wiring.foundation import Foundation
 @attr.frozen(kw_only=True)
 class Rules:
     """If ``passwords`` is None, no password is compared. If ``reauthentication`` is None, no stage
-    lets a user confirm a request. ``token_limit`` is that of guesses at registration tokens."""
+    lets a user confirm a request. If ``newcomers`` is None, nobody is suspended.
+    ``token_limit`` is that of guesses at registration tokens."""
 
     handler: RegistrationHandler
     blocking: IBlocking
     consents: Consents
+    newcomers: Optional[Newcomers]
     tokens: RegistrationTokens
     token_limit: ILimiter
     signup: Signup
@@ -53,6 +56,7 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
         handler=handler,
         blocking=blocking,
         consents=base.consents,
+        newcomers=base.newcomers,
         tokens=RegistrationTokens(store=parts.stores.registration_tokens, clock=parts.clock),
         token_limit=token_limit,
         signup=signup,

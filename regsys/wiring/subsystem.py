@@ -16,6 +16,7 @@ from regsys import http
 from regsys.accounts.followers import check_followers
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.monthly_active_users import Activity
+from regsys.accounts.newcomers import Newcomers
 from regsys.callbacks import (
     AccountCallbacks,
     BindingChanges,
@@ -155,11 +156,13 @@ class Subsystem(service.Service):
     If ``reauthentication`` is None, there is no stage by which a user could confirm a request.
     ``blocking`` and ``passwords`` are for a /login of your own: whether a user may log in at all,
     and whether a password is right; ``passwords`` is None if accounts cannot be looked up.
+    ``newcomers`` releases those who are suspended; None where this is no homeserver's auth service.
     """
 
     handler: RegistrationHandler
     registration_tokens: RegistrationTokens
     consents: Consents
+    newcomers: Optional[Newcomers]
     auth: IAuth
     blocking: IBlocking
     passwords: Optional[PasswordCheck]

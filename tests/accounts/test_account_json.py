@@ -46,6 +46,7 @@ WHOLE = NewAccount(
     extra={"invitation": "i-1"},
     session_id="session",
     session_until_ms=NOW_MS + 4,
+    suspended=True,
     shadow={"sealed": "a ciphertext", "bind_email": True},
     device=NewDevice(
         login=logins().issue(ALICE, TERMS, "key"),
@@ -162,6 +163,7 @@ STORED = {
     "approved": False,
     "stages": {"m.login.dummy": True, "org.example.door": {"door": ["front", 1.5, None]}},
     "extra": {"invitation": "i-1"},
+    "suspended": True,
     "shadow": {"sealed": "a ciphertext", "bind_email": True},
 }
 
@@ -176,6 +178,7 @@ class RecoveryTests(SynchronousTestCase):
     def test_read(self) -> None:
         """What earlier versions have stored is read, but for what was left out."""
         left_out = {
+            "suspended": False,
             "shadow": {},
             "password_hash": None,
             "admin": False,

@@ -14,7 +14,7 @@ ALL = (
     " registration_tokens registration_token_uses registration_token_reservations used_nonces"
     " consents validations validation_tokens first_times pushers bindings active_users"
     " watches rate_limits replication_calls provisioning external_ids adopted_users"
-    " adopted_registration_tokens adoption_progress hand_backs"
+    " adopted_registration_tokens adoption_progress hand_backs newcomers"
 ).split()
 
 Row = tuple[Any, ...]

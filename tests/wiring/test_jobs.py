@@ -41,6 +41,7 @@ DELEGATED = {
     "find_earlier_accounts",
     "end_logins",
     "send_emails",
+    "release_newcomer",
 }
 # What is planned only where there is a shadow server.
 SHADOW = "shadow_register"
