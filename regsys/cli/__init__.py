@@ -109,8 +109,21 @@ def _parser() -> argparse.ArgumentParser:
         help="the homeserver beside this service has an account of this name already, and it is "
         "this person's",
     )
-    approve = command("approve-user", "Let an account that waits for approval log in.")
+    approve = command(
+        "approve-user",
+        "Let an account that waits for approval log in, or a suspended newcomer speak.",
+    )
     approve.add_argument("name", help="the user name, the part before the colon")
+    suspended = command(
+        "newcomers", "The newcomers who are suspended at the homeserver, one a line."
+    )
+    suspended.add_argument(
+        "--most",
+        type=_number_to(1_000_000),
+        default=100,
+        metavar="N",
+        help="show at most this many, the oldest first (default: 100)",
+    )
     _token_parser(command("token", "Make, list, show or revoke registration tokens."), common)
     _jobs_parser(
         command("jobs", "Show or retry what is still to be done after registrations."), common

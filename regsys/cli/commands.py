@@ -15,13 +15,13 @@ from regsys import logs, wiring
 from regsys.accounts.usernames import ascii_lower
 from regsys.cli import adoption, checks, connect, processes, tokens
 from regsys.cli import jobs as waiting_jobs
+from regsys.cli import newcomers as waiting_users
 from regsys.cli import privacy as personal
 from regsys.config import Config
 from regsys.errors import HomeserverUnavailable, RegistrationError
 from regsys.model import Registration, Secret
 from regsys.processes.service import serve as serve_process
 from regsys.storage.jobs import JobStore
-from regsys.storage.users import UserStore
 from regsys.wiring.jobs import warnings
 from regsys.wiring.process import prepare
 from regsys.wiring.subsystem import Subsystem
@@ -136,12 +136,11 @@ def register_user(config: Config, arguments: argparse.Namespace) -> int:
 
 
 def approve_user(config: Config, arguments: argparse.Namespace) -> int:
-    async def approve(subsystem: Subsystem) -> str:
-        if await UserStore(subsystem.process.database).approve(arguments.name):
-            return f"{arguments.name} may log in."
-        raise RegistrationError(f"there is no user {arguments.name!r}")
+    return _with_subsystem(config, lambda subsystem: waiting_users.approve(subsystem, arguments))
 
-    return _with_subsystem(config, approve)
+
+def newcomers(config: Config, arguments: argparse.Namespace) -> int:
+    return _with_subsystem(config, lambda subsystem: waiting_users.listed(subsystem, arguments))
 
 
 def token(config: Config, arguments: argparse.Namespace) -> int:

@@ -53,13 +53,7 @@ from regsys.config.listeners import (
 )
 from regsys.config.modules import ModulesConfig, read_modules
 from regsys.config.names import NamesConfig, read_names
-from regsys.config.newcomers import (
-    SUSPENDED,
-    WAITING,
-    NewcomersConfig,
-    read_newcomers,
-    read_suspension,
-)
+from regsys.config.newcomers import NewcomersConfig, read_newcomers
 from regsys.config.passwords import PasswordPolicy, PasswordsConfig, read_passwords
 from regsys.config.phones import PhonesConfig, read_phones
 from regsys.config.proxies import ProxiesConfig, read_proxies
@@ -232,15 +226,12 @@ def read(reader: Reader) -> Config:
     registration = read_registration(reader, oauth_only)
     if delegation is not None:
         registration = attr.evolve(registration, allow_guest_access=False)
-    section = reader.section("regsys").section("newcomers")
-    state = read_newcomers(
-        section,
+    waits, newcomers = read_newcomers(
+        reader.section("regsys").section("newcomers"),
         is_delegated=is_delegated(reader.section("regsys").section("homeserver")),
         waits=registration.requires_approval,
     )
-    newcomers = read_suspension(section) if state == SUSPENDED else None
-    if state == WAITING:
-        registration = attr.evolve(registration, requires_approval=True)
+    registration = attr.evolve(registration, requires_approval=waits)
     tokens = read_tokens(reader)
     trusted_proxies = read_trusted_proxies(reader)
     template_directory = _read_template_directory(reader.section("templates"))

@@ -6,10 +6,9 @@ from typing import Optional
 
 import attr
 
-from regsys.config.values import Reader, is_given
+from regsys.config.values import Reader
 
 WAITING, SUSPENDED = "waiting", "suspended"
-_RELEASES = ("after", "or_with_address")
 
 
 @attr.frozen(kw_only=True)
@@ -22,18 +21,27 @@ class NewcomersConfig:
     or_with_address: bool = False
 
 
-def read_newcomers(section: Reader, *, is_delegated: bool, waits: bool) -> Optional[str]:
-    """``regsys.newcomers.state``. ``waits``: newcomers wait for approval, by the option of old."""
+def read_newcomers(
+    section: Reader, *, is_delegated: bool, waits: bool
+) -> tuple[bool, Optional[NewcomersConfig]]:
+    """``regsys.newcomers``: whether newcomers wait for approval, and how they are suspended; None
+    if they are not. ``waits``: they wait by the option of homeservers."""
     state = section.choice("state", (WAITING, SUSPENDED))
-    given = [name for name in _RELEASES if is_given(section.data.get(name))]
-    if state == SUSPENDED and not is_delegated:
+    after_ms, or_with_address = section.duration("after"), section.flag("or_with_address")
+    if state != SUSPENDED:
+        for name, value in (("after", after_ms), ("or_with_address", or_with_address)):
+            if value:
+                mend = f"write state: {SUSPENDED}, or leave it out"
+                section.problem(name, "is about suspended newcomers alone", mend)
+        return waits or state == WAITING, None
+    if not is_delegated:
         section.problem(
             "state",
             "only a homeserver can suspend users, and only its auth service may ask it to",
             "write waiting, or let regsys be the auth service of your Synapse (docs/synapse.md)",
             state,
         )
-    if state == SUSPENDED and waits:
+    if waits:
         section.problem(
             "state",
             "newcomers who wait for approval (experimental_features.msc3866) have no login that"
@@ -41,14 +49,4 @@ def read_newcomers(section: Reader, *, is_delegated: bool, waits: bool) -> Optio
             "keep one of the two",
             state,
         )
-    if state != SUSPENDED and given:
-        mend = f"write state: {SUSPENDED}, or leave it out"
-        section.problem(given[0], "is about suspended newcomers alone", mend)
-    return state
-
-
-def read_suspension(section: Reader) -> NewcomersConfig:
-    """The rest of ``regsys.newcomers``, where they are suspended."""
-    return NewcomersConfig(
-        after_ms=section.duration("after"), or_with_address=section.flag("or_with_address")
-    )
+    return waits, NewcomersConfig(after_ms=after_ms, or_with_address=or_with_address)
