@@ -411,6 +411,47 @@ class RoomTests(DelegationCase):
         self.assertEqual(rules, {"join_rule": "invite"})
 
 
+class NewcomerTests(DelegationCase):
+    """Newcomers are suspended there."""
+
+    options: ClassVar[Mapping[str, Any]] = {"regsys": {"newcomers": {"state": "suspended"}}}
+
+    def assertSilent(self, token: str, path: str, body: Any, method: str = "POST") -> None:
+        answer = self.at(method, path, token, body)
+        self.assertEqual((answer.status, answer.json["errcode"]), (403, "M_USER_SUSPENDED"), answer)
+
+    def command(self, *arguments: str) -> str:
+        command = (sys.executable, "-m", "regsys", *arguments, "-c", "homeserver.yaml")
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def test_released(self) -> None:
+        """They log in, sync, set up keys, and cannot say a word, from their first token on. When
+        they are approved, they can."""
+        token = self.registered("alice")["access_token"]
+        self.assertSilent(token, "createRoom", {})
+        self.assertEqual(self.at("GET", "sync?timeout=0", token).status, 200)
+        self.assertEqual(self.at("POST", "keys/upload", token, {}).status, 200)
+        keys = cross_signing_keys("@alice:test.example")
+        self.assertEqual(self.at("POST", "keys/device_signing/upload", token, keys).status, 200)
+        second = self.log_in("alice").json["access_token"]
+        name = {"displayname": "Hear me"}
+        self.assertSilent(second, "profile/@alice:test.example/displayname", name, "PUT")
+        self.assertIn("@alice:test.example  suspended since", self.command("newcomers"))
+        released = "alice is no longer suspended, as soon as the homeserver is told.\n"
+        self.assertEqual(self.command("approve-user", "alice"), released)
+        until(lambda: self.at("POST", "createRoom", token, {}).status == 200)
+
+
 class RaceTests(DelegationCase):
     """Sixteen at once, at both doors: regsys's, and the one that application services have at the
     Synapse."""

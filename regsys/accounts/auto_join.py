@@ -36,6 +36,9 @@ class AutoJoinPlanner:
     policies: Collection[str] = ()
 
     def jobs_for(self, new: NewAccount) -> Sequence[NewJob]:
+        if new.suspended:
+            # It could not join: its rooms come when it is released.
+            return ()
         if new.appservice_id is not None or (new.is_guest and not self.config.for_guests):
             return ()
         if any(policy not in new.consents for policy in self.policies):
@@ -44,6 +47,10 @@ class AutoJoinPlanner:
 
     def jobs_after_consent(self, user_id: UserID) -> Sequence[NewJob]:
         return self._jobs(user_id) if self.policies else ()
+
+    def jobs_after_release(self, user_id: UserID) -> Sequence[NewJob]:
+        """Those of a newcomer who was suspended, and has accepted the policies."""
+        return self._jobs(user_id)
 
     def _jobs(self, user_id: UserID) -> Sequence[NewJob]:
         # A user who joined as a guest is not joined again: a room that they left stays left.

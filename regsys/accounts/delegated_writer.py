@@ -147,6 +147,7 @@ class DelegatedWriter:
                 attempt,
                 shadow_banned=new.shadow_banned,
                 user_type=new.user_type,
+                suspended=new.suspended,
                 add_devices=lambda: self._add_device(new),
             )
         except Unavailable:

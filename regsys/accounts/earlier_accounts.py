@@ -82,6 +82,7 @@ class EarlierAccounts:
                 attempt,
                 shadow_banned=account.shadow_banned,
                 user_type=account.user_type,
+                suspended=account.suspended,
                 add_devices=lambda: self._add_devices(attempt.user_id),
             )
         except Unavailable:

@@ -12,7 +12,7 @@ from regsys import clock
 from regsys.accounts import allowed
 from regsys.accounts.shadow_server import ShadowServer
 from regsys.audit.audit_log import NO_AUDIT_LOG, AuditLog
-from regsys.config import RegistrationConfig
+from regsys.config import NewcomersConfig, RegistrationConfig
 from regsys.credentials.access_tokens import Logins
 from regsys.errors import InvalidParam, UserNotFound
 from regsys.interfaces import IUserLookup
@@ -37,7 +37,8 @@ from regsys.uia.stage_types import REASON
 class AccountPlanner:
     """Plans accounts, their jobs and their devices. If ``users`` is None, accounts cannot be looked
     up. ``replay_window_ms``: how long a finished UIA session repeats its answer. If ``shadow`` is
-    None, there is no parallel server. ``audit``: what has each account's entry."""
+    None, there is no parallel server. ``audit``: what has each account's entry. If ``newcomers`` is
+    None, nobody is suspended."""
 
     config: RegistrationConfig
     logins: Logins
@@ -47,6 +48,7 @@ class AccountPlanner:
     replay_window_ms: int = 600_000
     shadow: Optional[ShadowServer] = None
     audit: AuditLog = NO_AUDIT_LOG
+    newcomers: Optional[NewcomersConfig] = None
 
     def plan(self, registration: Registration) -> PlannedAccount:
         """The account, all but its name. Raises InvalidParam for an unknown user type and for an
@@ -170,6 +172,7 @@ class PlannedAccount:
             extra=asked.extra,
             session_id=asked.session_id,
             session_until_ms=created_ms + self.planner.replay_window_ms,
+            suspended=self._is_suspended(),
             shadow=self._shadow(),
             yields_to_holds=self.planner.config.hold_names
             and not (asked.by_admin or asked.make_guest or upgrades_guest),
@@ -187,6 +190,16 @@ class PlannedAccount:
             address=None if asked.client is None else asked.client.address,
             languages=tuple(tag[:MAX_LANGUAGE] for tag in asked.languages[:MAX_LANGUAGES]),
         )
+
+    def _is_suspended(self) -> bool:
+        """Whether it must not speak at the homeserver yet. Nobody suspends whom an administrator
+        makes, or says to be approved."""
+        asked, config = self.registration, self.planner.newcomers
+        if config is None or not self.approved or asked.approved is not None:
+            return False
+        if asked.make_guest or asked.admin or asked.by_admin:
+            return False
+        return not (config.or_with_address and asked.threepids)
 
     def _shadow(self) -> Mapping[str, Any]:
         shadow = self.planner.shadow

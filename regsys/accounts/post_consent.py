@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Sequence
+from typing import Awaitable, Callable, Optional, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -10,20 +10,26 @@ from twisted.internet.interfaces import IReactorTime
 from regsys import clock
 from regsys.consent import Consents
 from regsys.interfaces.internal import IJobPlanner
+from regsys.jobs import NotYet
 from regsys.model import UserID
 from regsys.model.jobs import Job, NewJob
 from regsys.storage.jobs import JobStore
 
+# How often it is looked whether a newcomer has been released, who has accepted before.
+SUSPENDED_S = 900.0
+
 
 @attr.frozen(kw_only=True)
 class PostConsent:
-    """Begins them (contract B6.3)."""
+    """Begins them (contract B6.3). ``is_suspended``: whether the user cannot act at the homeserver
+    yet; None if nobody is suspended."""
 
     consents: Consents
     planners: IJobPlanner
     jobs: JobStore
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
+    is_suspended: Optional[Callable[[UserID], Awaitable[bool]]] = None
 
     async def post_consent_actions(self, user_id: UserID) -> None:
         """Begin what has waited for this user's consent. Idempotent."""
@@ -36,4 +42,6 @@ class PostConsent:
         must accept it does nothing: a later consent brings another such job."""
         user_id = UserID.parse(job.payload["user_id"])
         if await self.consents.has_accepted_required(user_id):
+            if self.is_suspended is not None and await self.is_suspended(user_id):
+                raise NotYet(SUSPENDED_S)
             await self.post_consent_actions(user_id)

@@ -67,6 +67,8 @@ class HomeserverAdmin(Protocol):
 
     async def set_user_type(self, user_id: UserID, user_type: str) -> None: ...
 
+    async def suspend(self, user_id: UserID, suspended: bool) -> None: ...
+
 
 @attr.frozen(kw_only=True)
 class Provisioner:
@@ -83,6 +85,7 @@ class Provisioner:
         *,
         shadow_banned: bool,
         user_type: Optional[str],
+        suspended: bool,
         add_devices: Callable[[], Awaitable[None]],
     ) -> None:
         """Make the account; ``add_devices`` has its devices made. UsernameTaken, UsernameReserved
@@ -93,7 +96,10 @@ class Provisioner:
             if not is_made:
                 await self._user(attempt)
                 is_made = True
-            # Before the client has its tokens: a shadow-banned user must not say a word.
+            # Before the client has its tokens: a suspended user must not say a word, nor a
+            # shadow-banned one.
+            if suspended:
+                await self.admin.suspend(user_id, True)
             if shadow_banned:
                 await self.admin.shadow_ban(user_id)
             if user_type is not None:

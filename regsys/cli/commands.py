@@ -19,12 +19,13 @@ from regsys.cli import adoption, checks, connect, processes
 from regsys.cli import approvals as queue
 from regsys.cli import audit as audit_entries
 from regsys.cli import jobs as waiting_jobs
+from regsys.cli import newcomers as waiting_users
 from regsys.cli import privacy as personal
 from regsys.cli import tokens as registration_tokens
 from regsys.cli import users as accounts
 from regsys.cli.results import Done
 from regsys.config import Config
-from regsys.errors import HomeserverUnavailable, RegistrationError, UserNotFound
+from regsys.errors import HomeserverUnavailable, RegistrationError
 from regsys.model import Registration, Secret
 from regsys.processes.service import serve as serve_process
 from regsys.storage.jobs import JobStore
@@ -148,13 +149,13 @@ def register_user(config: Config, arguments: argparse.Namespace) -> int:
 def approve_user(config: Config, arguments: argparse.Namespace) -> int:
     async def approve(subsystem: Subsystem) -> str:
         user_id = user_id_of(arguments.name, config.server_name)
-        try:
-            await _deciding(subsystem).approve(user_id, queue.BY)
-        except UserNotFound:
-            raise RegistrationError(f"there is no user {arguments.name!r}") from None
-        return f"{arguments.name} may log in."
+        return await waiting_users.approve(subsystem, _deciding(subsystem), user_id)
 
     return _with_subsystem(config, approve)
+
+
+def newcomers(config: Config, arguments: argparse.Namespace) -> int:
+    return _with_subsystem(config, lambda subsystem: waiting_users.listed(subsystem, arguments))
 
 
 def approvals(config: Config, arguments: argparse.Namespace) -> int:

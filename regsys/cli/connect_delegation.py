@@ -24,6 +24,7 @@ V3 = "/_matrix/client/v3"
 VERSIONS = "/_matrix/client/versions"
 # Of the admin API; anybody is told this.
 ADMIN = "/_synapse/admin/v1/server_version"
+SUSPEND = "/_synapse/admin/v1/suspend/"
 INTROSPECT = "/oauth2/introspect"
 MAS = "/_synapse/mas/is_localpart_available?localpart=regsys"
 # GET paths of regsys's with the statuses of its answers, none of which a Synapse gives there.
@@ -49,9 +50,7 @@ def peers(config: Config, delegation: DelegationConfig, http: HTTPClient) -> Seq
     there = without_secrets(delegation.url)
     endpoint = delegation.endpoint
     return (
-        Peer(
-            "regsys.homeserver.url", there, lambda: _ask_door(config.server_name, delegation, http)
-        ),
+        Peer("regsys.homeserver.url", there, lambda: _ask_door(config, delegation, http)),
         Peer(
             "matrix_authentication_service.endpoint",
             "not in these files" if endpoint is None else without_secrets(endpoint),
@@ -65,14 +64,14 @@ def peers(config: Config, delegation: DelegationConfig, http: HTTPClient) -> Seq
     )
 
 
-async def _ask_door(server_name: str, config: DelegationConfig, http: HTTPClient) -> None:
+async def _ask_door(whole: Config, config: DelegationConfig, http: HTTPClient) -> None:
     """Whether the Synapse is there, and does what we ask of it."""
     answer = await http.get(f"{config.url}{VERSIONS}", {})
     if answer.status != 200:
         raise Unreachable(f"it answers {answer.status}: does a homeserver answer there?")
     try:
         synapse = Synapse(SynapseRequests.from_config(config, http))
-        await synapse.is_free(UserID("regsys", server_name))
+        await synapse.is_free(UserID("regsys", whole.server_name))
     except HomeserverUnavailable as error:
         raise Unreachable(str(error).removeprefix(f"{config.url}: ")) from None
     except RegistrationError:
@@ -82,6 +81,15 @@ async def _ask_door(server_name: str, config: DelegationConfig, http: HTTPClient
             "a worker of the homeserver answers there, or one that hides its admin API: write the"
             " address of its main process, as a worker serves only a part of that API"
         )
+    if whole.newcomers is not None:
+        # Without a token nobody is suspended.
+        url = f"{config.url}{SUSPEND}@regsys:{whole.server_name}"
+        if errcode(await http.send_json("PUT", url, {"suspend": True}, {})) == "M_UNRECOGNIZED":
+            raise Unreachable(
+                "it does not know suspension, which regsys.newcomers asks for: take a newer"
+                " Synapse, or set experimental_features: {msc3823_account_suspension: true} in the"
+                " homeserver's file"
+            )
     _check_clock(answer)
 
 

@@ -32,6 +32,7 @@ from regsys.config.homeserver import (
     DelegationConfig,
     HomeserverConfig,
     check_schema,
+    is_delegated,
     read_delegation,
     read_homeserver,
 )
@@ -54,6 +55,7 @@ from regsys.config.listeners import (
 )
 from regsys.config.modules import ModulesConfig, read_modules
 from regsys.config.names import NamesConfig, read_names
+from regsys.config.newcomers import NewcomersConfig, read_newcomers
 from regsys.config.pages import App, PagesConfig, read_pages
 from regsys.config.passwords import PasswordPolicy, PasswordsConfig, read_passwords
 from regsys.config.phones import PhonesConfig, read_phones
@@ -90,6 +92,7 @@ __all__ = [
     "MasterConfig",
     "ModulesConfig",
     "NamesConfig",
+    "NewcomersConfig",
     "PagesConfig",
     "PasswordPolicy",
     "PasswordsConfig",
@@ -122,16 +125,16 @@ class Config:
     ``public_baseurl`` ends with a slash. If ``tls`` is None, no listener has TLS. If ``captcha`` is
     None, there is no captcha. ``homeserver_database`` is the homeserver's own database. If
     ``homeserver`` is None, no homeserver runs beside this service as whose application service it
-    acts; if ``delegation`` is None, it is no homeserver's auth service. If ``shadow_server`` is
-    None, there is no parallel server. ``trusted_proxies``: addresses and networks as
-    ``ipaddress.ip_network`` takes them. If ``redis`` is None, Redis is not used. ``proxies``: those
-    that outbound requests go through. If ``worker`` is None, this is a main process;
-    ``replication_secret`` is what its workers must show, None if it has none. If
-    ``introspection_secret`` is None, token introspection over HTTP is off. ``log_config`` and
-    ``pid_file`` are paths; None for the default logging and for no such file. If ``email`` is None,
-    no mails are sent. ``template_directory`` is searched before our own templates; None if there is
-    none. ``unused`` has the dotted names of options in the file that have no effect, ``warnings``
-    whole sentences for the log.
+    acts; if ``delegation`` is None, it is no homeserver's auth service. If ``newcomers`` is None,
+    nobody is suspended. If ``shadow_server`` is None, there is no parallel server.
+    ``trusted_proxies``: addresses and networks as ``ipaddress.ip_network`` takes them. If ``redis``
+    is None, Redis is not used. ``proxies``: those that outbound requests go through. If ``worker``
+    is None, this is a main process; ``replication_secret`` is what its workers must show, None if
+    it has none. If ``introspection_secret`` is None, token introspection over HTTP is off.
+    ``log_config`` and ``pid_file`` are paths; None for the default logging and for no such file. If
+    ``email`` is None, no mails are sent. ``template_directory`` is searched before our own
+    templates; None if there is none. ``unused`` has the dotted names of options in the file that
+    have no effect, ``warnings`` whole sentences for the log.
     """
 
     server_name: str
@@ -142,6 +145,7 @@ class Config:
     registration: RegistrationConfig
     approval: ApprovalConfig
     names: NamesConfig
+    newcomers: Optional[NewcomersConfig]
     pages: PagesConfig
     audit: AuditConfig
     appservices: tuple[Appservice, ...]
@@ -232,6 +236,12 @@ def read(reader: Reader) -> Config:
     registration = read_registration(reader, oauth_only)
     if delegation is not None:
         registration = attr.evolve(registration, allow_guest_access=False)
+    waits, newcomers = read_newcomers(
+        reader.section("regsys").section("newcomers"),
+        is_delegated=is_delegated(reader.section("regsys").section("homeserver")),
+        waits=registration.requires_approval,
+    )
+    registration = attr.evolve(registration, requires_approval=waits)
     tokens = read_tokens(reader)
     trusted_proxies = read_trusted_proxies(reader)
     template_directory = _read_template_directory(reader.section("templates"))
@@ -256,6 +266,7 @@ def read(reader: Reader) -> Config:
             requires_approval=registration.requires_approval,
             has_mails=email is not None,
         ),
+        newcomers=newcomers,
         names=read_names(reader.section("regsys").section("names")),
         pages=read_pages(reader.section("regsys").section("pages"), server_name),
         audit=read_audit(reader.section("regsys").section("audit")),

@@ -71,6 +71,7 @@ _CODECS: Mapping[str, _Codec] = {
     "extra": _AS_IT_IS,
     "session_id": _AS_IT_IS,
     "session_until_ms": _AS_IT_IS,
+    "suspended": _AS_IT_IS,
     "shadow": _AS_IT_IS,
     "yields_to_holds": _AS_IT_IS,
     "jobs": _Codec(

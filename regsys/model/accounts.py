@@ -114,11 +114,12 @@ class NewAccount:
     Registration. ``session_id``: the UIA session that this account finishes; its answer can be
     repeated until ``session_until_ms``. If ``device`` is None, there is no login.
 
-    Internal: ``yields_to_holds``: a name that is held for a UIA session other than ``key`` is
-    refused. ``shadow``: what the shadow server is told of it, the password encrypted; empty if it
-    is told nothing. ``call``: the one by which a worker has sent it to this process; None if
-    none has. ``approval_request``: what administrators see of an account that waits for approval.
-    ``allowed``: what the audit log says of it; None if that is off.
+    Internal: ``suspended``, at the homeserver whose auth service we are. ``yields_to_holds``: a
+    name that is held for a UIA session other than ``key`` is refused. ``shadow``: what the shadow
+    server is told of it, the password encrypted; empty if it is told nothing. ``call``: the one by
+    which a worker has sent it to this process; None if none has. ``approval_request``: what
+    administrators see of an account that waits for approval. ``allowed``: what the audit log says
+    of it; None if that is off.
     """
 
     key: str
@@ -146,6 +147,7 @@ class NewAccount:
     yields_to_holds: bool = False
     device: Optional[NewDevice] = None
     jobs: tuple[NewJob, ...] = ()
+    suspended: bool = False
     shadow: Mapping[str, Any] = attr.field(factory=dict, repr=False)
     call: Optional[ReplicationCall] = None
     approval_request: Optional[ApprovalRequest] = None

@@ -17,6 +17,12 @@ from regsys.model.provisioning import HomeserverUser
 from regsys.outbound.http import Answer
 from regsys.outbound.synapse_requests import SynapseRequests, errcode, is_unknown
 
+# An older Synapse knows suspension as an experiment only.
+NO_SUSPENSION = (
+    "; and it must know suspension, which an older one may need experimental_features:"
+    " {msc3823_account_suspension: true} for"
+)
+
 log = Logger()
 
 
@@ -77,6 +83,14 @@ class SynapseAdmin:
         if answer.status != 200:
             raise self.requests.refused("shadow_ban", answer)
 
+    async def suspend(self, user_id: UserID, suspended: bool) -> None:
+        """Suspend the user, or no longer. A suspended user sends nothing but what only they see:
+        they join no room, and change no profile."""
+        path, body = f"v1/suspend/{quote(str(user_id), '')}", {"suspend": suspended}
+        answer = await self._ask("PUT", path, user_id, body, else_=NO_SUSPENSION)
+        if answer.status != 200:
+            raise self.requests.refused("v1/suspend", answer)
+
     async def set_user_type(self, user_id: UserID, user_type: str) -> None:
         """A type that it does not know is logged: a retry would not help."""
         path = f"v2/users/{quote(str(user_id), '')}"
@@ -92,15 +106,22 @@ class SynapseAdmin:
             raise self.requests.refused("v2/users", answer)
 
     async def _ask(
-        self, method: str, path: str, acting: UserID, body: Optional[Mapping[str, Any]] = None
+        self,
+        method: str,
+        path: str,
+        acting: UserID,
+        body: Optional[Mapping[str, Any]] = None,
+        else_: str = "",
     ) -> Answer:
+        """``else_``: what it may also mean that the call is not known there."""
         token = self.token_of(acting).reveal()
         answer = await self.requests.ask(method, f"/_synapse/admin/{path}", token, body)
         if errcode(answer) == "M_UNRECOGNIZED":
             raise self.requests.unavailable(
                 f"admin API, {method} {path.partition('/')[0]}",
                 f"{answer.status} M_UNRECOGNIZED — regsys.homeserver.url must be the address of the"
-                " homeserver's main process: its workers serve only a part of the admin API",
+                " homeserver's main process: its workers serve only a part of the admin API"
+                + else_,
             )
         return answer
 

@@ -29,6 +29,7 @@ class Earlier:
     shadow_banned: bool
     display_name: Optional[str]
     has_emails: bool
+    suspended: bool
 
 
 @attr.frozen
@@ -72,7 +73,8 @@ def _after(txn: Transaction, user_id: str) -> tuple[Optional[str], Sequence[User
 def _find(txn: Transaction, user_id: UserID) -> Earlier:
     row = txn.one(
         "SELECT deactivated, user_type, shadow_banned, display_name, EXISTS"
-        " (SELECT 1 FROM threepids t WHERE t.user_id = u.user_id AND t.medium = ?)"
+        " (SELECT 1 FROM threepids t WHERE t.user_id = u.user_id AND t.medium = ?),"
+        " EXISTS (SELECT 1 FROM newcomers n WHERE n.user_id = u.user_id)"
         " FROM users u LEFT JOIN profiles p ON p.user_id = u.user_id WHERE u.user_id = ?",
         (EMAIL, str(user_id)),
     )
@@ -84,6 +86,7 @@ def _find(txn: Transaction, user_id: UserID) -> Earlier:
         shadow_banned=bool(row[2]),
         display_name=row[3],
         has_emails=bool(row[4]),
+        suspended=bool(row[5]),
     )
 
 

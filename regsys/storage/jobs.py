@@ -114,7 +114,7 @@ class JobStore:
 
     async def add(self, jobs: Sequence[NewJob], now_ms: int) -> None:
         """Store jobs that are not part of an account's transaction, without a lease."""
-        await self.db.transaction("add_jobs", _add, jobs, now_ms)
+        await self.db.transaction("add_jobs", insert_due, jobs, now_ms)
 
     async def begin(self, jobs: Sequence[NewJob], now_ms: int) -> Sequence[NewJob]:
         """Store jobs that are not part of an account's transaction, with a lease of this process,
@@ -232,7 +232,8 @@ def _put_off(txn: Transaction, job_id: str, due_ms: int) -> None:
     txn.run(sql, (due_ms, job_id))
 
 
-def _add(txn: Transaction, jobs: Sequence[NewJob], now_ms: int) -> None:
+def insert_due(txn: Transaction, jobs: Sequence[NewJob], now_ms: int) -> None:
+    """Write jobs that any process may claim now."""
     for job in jobs:
         _insert(txn, job, now_ms, attempts=0, due_ms=now_ms)
 

@@ -54,6 +54,7 @@ TOLD: Mapping[str, tuple[str, str]] = {
     "provisioning": ("user_id", "device_id sent_ms made"),
     "adopted_users": ("user_id", "adopted_ms"),
     "audit": ("user_id actor", "when_ms what address rule times details"),
+    "newcomers": ("user_id", "suspended_ms"),
 }
 
 # SQLite has numbers for them.

@@ -28,6 +28,7 @@ from regsys.storage import (
     idempotency_keys,
     jobs,
     name_holds,
+    newcomers,
     passwords,
     provisioning,
     registration_tokens,
@@ -160,6 +161,7 @@ def _create(txn: Transaction, new: NewAccount, may_be_first: bool, also: Optiona
     sessions.finish(txn, new)
     provisioning.mark_account(txn, new)
     audit.record_account(txn, new)
+    newcomers.add(txn, new)
     written = jobs.insert_held(txn, new.jobs, new.created_ms)
     if also is not None:
         also(txn.cursor, new)

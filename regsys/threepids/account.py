@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -31,7 +31,8 @@ from regsys.threepids.servers import PhoneValidationServer
 class AccountThreepids:
     """``may_change``: users may change their identifiers (``enable_3pid_changes``).
     ``phone_server``: the server that validates phone numbers for us, asked within the limit of
-    ``attempts``; None if there is none."""
+    ``attempts``; None if there is none. ``jobs_with_address``: the jobs that a validated identifier
+    brings."""
 
     store: IThreepidStore
     writer: ThreepidWriter
@@ -42,6 +43,7 @@ class AccountThreepids:
     clock: IReactorTime
     may_change: bool = True
     phone_server: Optional[PhoneValidationServer] = None
+    jobs_with_address: Callable[[UserID], Sequence[NewJob]] = lambda user_id: ()
 
     async def of_user(self, user_id: UserID) -> Sequence[AccountThreepid]:
         """The user's identifiers, the oldest first."""
@@ -113,7 +115,7 @@ class AccountThreepids:
             raise ThreepidDenied()
         await self.changes.check(user_id, medium, address, True)
         threepid = Threepid(medium, address, validation.validated_ms)
-        await self.writer.add(user_id, threepid)
+        await self.writer.add(user_id, threepid, self.jobs_with_address(user_id))
         # Used up afterwards, so that after a crash in between the user need not validate the
         # address again. No other account could use the session.
         await self.validations.use(validation.sid)

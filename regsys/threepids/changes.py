@@ -84,10 +84,12 @@ class ThreepidWriter:
     clock: IReactorTime
     following: Callable[[UserID, str], Sequence[NewJob]] = lambda user_id, medium: ()
 
-    async def add(self, user_id: UserID, threepid: Threepid) -> bool:
-        """As IThreepidStore.add."""
+    async def add(
+        self, user_id: UserID, threepid: Threepid, extra_jobs: Sequence[NewJob] = ()
+    ) -> bool:
+        """As IThreepidStore.add. ``extra_jobs`` are written with the address, and started."""
         notice = _notice(user_id, threepid.medium, threepid.address, added=True)
-        jobs = [notice, *self.following(user_id, threepid.medium)]
+        jobs = [notice, *self.following(user_id, threepid.medium), *extra_jobs]
         added = await self.store.add(user_id, threepid, clock.now_ms(self.clock), jobs)
         if added:
             self.start_jobs(jobs)

@@ -64,6 +64,7 @@ def handler(
             replay_window_ms=config.sessions.replay_window_ms,
             shadow=base.planned.shadow,
             audit=parts.audit,
+            newcomers=config.newcomers,
         ),
         writer=writer,
         ghosts=Ghosts(

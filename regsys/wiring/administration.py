@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Iterator, Optional
 
 from regsys.accounts.administration import Administration
 from regsys.accounts.handler import RegistrationHandler
+from regsys.accounts.newcomers import Newcomers
 from regsys.http import Endpoint
 from regsys.interfaces import IAuth
 from regsys.storage.account_changes import AccountChangeStore
@@ -19,10 +20,14 @@ from regsys.wiring.stores import OwnTables
 
 
 def administration(
-    parts: Parts, own: OwnTables, addresses: ThreepidWriter, handler: RegistrationHandler
+    parts: Parts,
+    own: OwnTables,
+    addresses: ThreepidWriter,
+    handler: RegistrationHandler,
+    newcomers: Optional[Newcomers],
 ) -> Administration:
     database = parts.process.database
-    held = threepids.of_accounts(parts, addresses)
+    held = threepids.of_accounts(parts, addresses, newcomers)
     return Administration(
         users=UserListStore(database),
         changes=AccountChangeStore(database, own.devices.ended, own.devices.logged_out),

@@ -14,6 +14,7 @@ from regsys.interfaces.internal import IRegistrationWriter
 from regsys.jobs import Announce, Handler, JobRunner
 from regsys.model.networks import address_key
 from regsys.storage.housekeeping import Housekeeping
+from regsys.storage.newcomers import RELEASE_NEWCOMER
 from regsys.templates import Templates
 from regsys.web.pages import Pages
 from regsys.wiring import jobs, template_checks
@@ -52,8 +53,13 @@ def assemble(
     made = rules(base, writer, post_consent)
     handlers: Mapping[str, Optional[Handler]] = {}
     if runs_jobs:
-        own = {RECOVERY: recovery, FINISH_DEACTIVATION: deactivation, **delegated}
-        own |= NO_MAILS if approvals is None else approvals.handlers()
+        own = {
+            RECOVERY: recovery,
+            FINISH_DEACTIVATION: deactivation,
+            RELEASE_NEWCOMER: None if base.newcomers is None else base.newcomers.run,
+            **delegated,
+            **(NO_MAILS if approvals is None else approvals.handlers()),
+        }
         handlers = jobs.handlers(parts, base.planned, post_consent, own)
     runner = JobRunner(
         parts.stores.jobs,
@@ -70,8 +76,9 @@ def assemble(
         Templates.load(config.public_baseurl, parts.template_directories, brand=config.pages.brand)
     )
     own_expiring = () if stores.own is None else stores.own.expiring
+    newcomers = () if base.newcomers is None else (base.newcomers,)
     expiring = (
-        (*parts.stores.expiring, parts.audit_entries, *own_expiring, *active.expiring)
+        (*parts.stores.expiring, parts.audit_entries, *own_expiring, *active.expiring, *newcomers)
         if runs_jobs
         else ()
     )
@@ -86,6 +93,7 @@ def assemble(
         handler=made.handler,
         registration_tokens=made.tokens,
         consents=base.consents,
+        newcomers=base.newcomers,
         auth=stores.auth,
         blocking=made.blocking,
         passwords=made.passwords,

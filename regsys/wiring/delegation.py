@@ -6,15 +6,18 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import attr
 
+from regsys.accounts.auto_join import AutoJoinPlanner
 from regsys.accounts.delegated_writer import DelegatedWriter
 from regsys.accounts.earlier_accounts import FIND_EARLIER, EarlierAccounts, find_earlier
 from regsys.accounts.homeserver_emails import HomeserverEmails
+from regsys.accounts.newcomers import Newcomers
 from regsys.accounts.provisioning import END_LOGINS, LoginsEnd, ProvisionedDevices, Provisioner
 from regsys.accounts.provisioning_attempts import PROVISION_EARLIER, Attempts
 from regsys.accounts.writer import LocalWriter, OnCreated
 from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.introspection import Introspection
-from regsys.config import Config, DelegationConfig
+from regsys.config import Config, DelegationConfig, NewcomersConfig
+from regsys.consent import Consents
 from regsys.credentials.access_tokens import GuestTokens, TokenAuth
 from regsys.credentials.internal_tokens import InternalTokens
 from regsys.http import Endpoint
@@ -30,6 +33,7 @@ from regsys.outbound.synapse_requests import SynapseRequests
 from regsys.storage.devices import DeviceStore
 from regsys.storage.earlier_accounts import EarlierAccountStore
 from regsys.storage.jobs import JobStore
+from regsys.storage.newcomers import NewcomerStore
 from regsys.storage.provisioning import (
     PROVISION_ACCOUNT,
     PROVISION_DEVICE,
@@ -187,8 +191,25 @@ class Delegation:
             clock=self.clock,
         )
 
+    def newcomers(
+        self,
+        config: Optional[NewcomersConfig],
+        consents: Consents,
+        rooms: Optional[AutoJoinPlanner],
+    ) -> Newcomers:
+        return Newcomers(
+            config=config,
+            store=NewcomerStore(self.devices.db),
+            homeserver=self.admin,
+            pending=self.pending,
+            consents=consents,
+            rooms=rooms,
+            start_jobs=self.start_jobs,
+            clock=self.clock,
+        )
+
     def handlers(self, writer: DelegatedWriter) -> Mapping[str, Optional[Handler]]:
-        """What runs the jobs."""
+        """What runs the jobs of the writer."""
         return {
             PROVISION_ACCOUNT: writer.recover,
             PROVISION_DEVICE: self.provisioned_devices(self.devices).run,

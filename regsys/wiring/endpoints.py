@@ -176,7 +176,7 @@ def _passwords(parts: Parts, own: OwnTables, rules: Rules, auth: IAuth) -> Itera
 def _account_threepids(
     parts: Parts, stores: AccountStores, addresses: ThreepidWriter, rules: Rules
 ) -> Sequence[Endpoint]:
-    held = threepids.of_accounts(parts, addresses)
+    held = threepids.of_accounts(parts, addresses, rules.newcomers)
     requests = _token_requests(parts, rules, MailPurpose.ADD_THREEPID)
     bindings = threepids.bindings(parts, held)
     return account_threepids.endpoints(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import attr
 
 from regsys.accounts.deactivation import Deactivation, OwnDeactivation
+from regsys.accounts.newcomers import Newcomers
 from regsys.accounts.post_consent import PostConsent
 from regsys.accounts.post_registration import PostRegistration
 from regsys.consent import Consents
@@ -25,6 +28,7 @@ class Foundation:
     active: ActivityParts
     planned: RegistrationJobs
     consents: Consents
+    newcomers: Optional[Newcomers]
 
     @classmethod
     def of(cls, parts: Parts, stores: AccountStores, active: ActivityParts) -> Foundation:
@@ -39,7 +43,19 @@ class Foundation:
             public_baseurl=parts.config.public_baseurl,
             clock=parts.clock,
         )
-        return cls(parts=parts, stores=stores, active=active, planned=planned, consents=consents)
+        newcomers = None
+        if parts.delegation is not None:
+            newcomers = parts.delegation.newcomers(
+                parts.config.newcomers, consents, planned.auto_join
+            )
+        return cls(
+            parts=parts,
+            stores=stores,
+            active=active,
+            planned=planned,
+            consents=consents,
+            newcomers=newcomers,
+        )
 
     def post_registration(self) -> PostRegistration:
         return PostRegistration(
@@ -61,6 +77,7 @@ class Foundation:
             jobs=self.parts.stores.jobs,
             start_jobs=self.parts.held_jobs.put,
             clock=self.parts.clock,
+            is_suspended=None if self.newcomers is None else self.newcomers.store.is_suspended,
         )
 
     def deactivation(self) -> Deactivation:
@@ -68,6 +85,8 @@ class Foundation:
         account_data: list[IAccountData] = []
         if self.stores.addresses is not None:
             account_data.append(self.stores.addresses)
+        if self.newcomers is not None:
+            account_data.append(self.newcomers.store)
         ours = self.parts.stores
         account_data += [*self.active.account_data, ours.sessions, ours.validations]
         if self.stores.own is not None:

@@ -46,6 +46,7 @@ class RegistrationJobs:
     accounts: RegistrationNotice
     addresses: AddressNotice
     reserved: Optional[ReservedUsers]
+    auto_join: Optional[AutoJoinPlanner]
     auto_joiner: Optional[AutoJoiner]
     email_pusher: Optional[EmailPusher]
     emails: Optional[HomeserverEmails]
@@ -109,6 +110,7 @@ def registration_jobs(parts: Parts, stores: AccountStores) -> RegistrationJobs:
         accounts=accounts,
         addresses=addresses,
         reserved=reserved,
+        auto_join=auto_join,
         auto_joiner=_auto_joiner(parts, stores),
         email_pusher=email_pusher,
         emails=emails,

@@ -8,6 +8,7 @@ import attr
 
 from regsys.accounts.administration import Administration
 from regsys.accounts.handler import RegistrationHandler
+from regsys.accounts.newcomers import Newcomers
 from regsys.accounts.post_consent import PostConsent
 from regsys.client_api.appservice import AppserviceRequests
 from regsys.client_api.credentials import PasswordCheck
@@ -25,12 +26,14 @@ from regsys.wiring.foundation import Foundation
 @attr.frozen(kw_only=True)
 class Rules:
     """If ``passwords`` is None, no password is compared. If ``reauthentication`` is None, no stage
-    lets a user confirm a request. If ``administration`` is None, accounts are not ours.
+    lets a user confirm a request. If ``administration`` is None, accounts are not ours. If
+    ``newcomers`` is None, nobody is suspended.
     ``token_limit`` is that of guesses at registration tokens."""
 
     handler: RegistrationHandler
     blocking: IBlocking
     consents: Consents
+    newcomers: Optional[Newcomers]
     tokens: RegistrationTokens
     token_limit: ILimiter
     signup: Signup
@@ -54,11 +57,14 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
     passwords = accounts.password_check(parts, stores)
     administered = None
     if stores.own is not None and stores.addresses is not None:
-        administered = administration.administration(parts, stores.own, stores.addresses, handler)
+        administered = administration.administration(
+            parts, stores.own, stores.addresses, handler, base.newcomers
+        )
     return Rules(
         handler=handler,
         blocking=blocking,
         consents=base.consents,
+        newcomers=base.newcomers,
         tokens=RegistrationTokens(
             store=parts.stores.registration_tokens, clock=parts.clock, audit=parts.audit
         ),

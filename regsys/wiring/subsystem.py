@@ -18,6 +18,7 @@ from regsys.accounts.approvals import Approvals
 from regsys.accounts.followers import check_followers
 from regsys.accounts.handler import RegistrationHandler
 from regsys.accounts.monthly_active_users import Activity
+from regsys.accounts.newcomers import Newcomers
 from regsys.audit.audit_log import NO_AUDIT_LOG, AuditLog
 from regsys.callbacks import (
     AccountCallbacks,
@@ -160,11 +161,13 @@ class Subsystem(service.Service):
     ``blocking`` and ``passwords`` are for a /login of your own: whether a user may log in at all,
     and whether a password is right; ``passwords`` is None if accounts cannot be looked up.
     ``administration`` is for administrators; None where a homeserver keeps the accounts.
+    ``newcomers`` releases those who are suspended; None where this is no homeserver's auth service.
     """
 
     handler: RegistrationHandler
     registration_tokens: RegistrationTokens
     consents: Consents
+    newcomers: Optional[Newcomers]
     auth: IAuth
     blocking: IBlocking
     passwords: Optional[PasswordCheck]

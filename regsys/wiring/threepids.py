@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Optional, Sequence
 
 from regsys.accounts.homeserver_emails import emails_changed
+from regsys.accounts.newcomers import Newcomers
 from regsys.accounts.usernames import Usernames
 from regsys.client_api.chosen_names import ChosenNames
 from regsys.client_api.names_from_threepids import ThreepidNames
@@ -49,7 +50,9 @@ def names(parts: Parts, usernames: Usernames) -> ChosenNames:
     )
 
 
-def of_accounts(parts: Parts, addresses: ThreepidWriter) -> AccountThreepids:
+def of_accounts(
+    parts: Parts, addresses: ThreepidWriter, newcomers: Optional[Newcomers]
+) -> AccountThreepids:
     return AccountThreepids(
         store=addresses.store,
         writer=addresses,
@@ -60,6 +63,7 @@ def of_accounts(parts: Parts, addresses: ThreepidWriter) -> AccountThreepids:
         clock=parts.clock,
         may_change=parts.config.threepids.may_change,
         phone_server=parts.phone_server,
+        **({} if newcomers is None else {"jobs_with_address": newcomers.jobs_with_address}),
     )
 
 

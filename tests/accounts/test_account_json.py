@@ -48,6 +48,7 @@ WHOLE = NewAccount(
     extra={"invitation": "i-1"},
     session_id="session",
     session_until_ms=NOW_MS + 4,
+    suspended=True,
     shadow={"sealed": "a ciphertext", "bind_email": True},
     yields_to_holds=True,
     device=NewDevice(
@@ -168,6 +169,7 @@ STORED = {
     "stages": {"m.login.dummy": True, "org.example.door": {"door": ["front", 1.5, None]}},
     "extra": {"invitation": "i-1"},
     "approval_request": {"reason": "why", "address": "192.0.2.1", "languages": ["de", "en"]},
+    "suspended": True,
     "shadow": {"sealed": "a ciphertext", "bind_email": True},
     "allowed": {
         "rule": "flow",
@@ -188,6 +190,7 @@ class RecoveryTests(SynchronousTestCase):
     def test_read(self) -> None:
         """What earlier versions have stored is read, but for what was left out."""
         left_out = {
+            "suspended": False,
             "shadow": {},
             "password_hash": None,
             "admin": False,

@@ -70,6 +70,9 @@ class Homeserver:
     async def set_user_type(self, user_id: UserID, user_type: str) -> None:
         raise AssertionError
 
+    async def suspend(self, user_id: UserID, suspended: bool) -> None:
+        raise AssertionError
+
 
 class Delegated(WriterContract):
     def make(

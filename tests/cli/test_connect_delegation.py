@@ -15,6 +15,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from regsys.cli import connect_delegation
+from regsys.cli.connect_delegation import SUSPEND
 from regsys.cli.peers import NotAsked, Peer, Unreachable
 from regsys.outbound.http import HTTPClient, NoAnswer
 from regsys.testing import config
@@ -85,12 +86,14 @@ class ConnectTests(SynchronousTestCase):
         changed: Mapping[str, Optional[Given]],
         endpoint: Optional[str] = BACK,
         date: Optional[str] = None,
+        regsys: Mapping[str, Any] = {},
     ) -> Mapping[str, str]:
         """What was found at the options where something was; a question mark stands before what
         was not asked."""
         block = {"enabled": True, "secret": SECRET}
         named = {} if endpoint is None else {"endpoint": f"{endpoint}/"}
         options = {**OPTIONS, "matrix_authentication_service": {**block, **named}}
+        options["regsys"] = {**options["regsys"], **regsys}
         chosen = config(**{**options, "public_baseurl": f"{PUBLIC}/"})
         assert chosen.delegation is not None
         treq = StubTreq(Everybody({**GOOD, **CLOSED, **changed}, date))
@@ -143,6 +146,15 @@ class ConnectTests(SynchronousTestCase):
         self.assertFound(option, "seconds apart: set both by NTP", changed={}, date=late)
         versions = f"{THERE}/_matrix/client/versions"
         self.assertIn("does a homeserver answer there?", self.found({versions: 404})[option])
+
+    def test_suspension(self) -> None:
+        """Where newcomers are to be suspended, the Synapse must know how; else nobody asks."""
+        option, suspend = "regsys.homeserver.url", f"{THERE}{SUSPEND}@regsys:test.example"
+        newcomers: Any = {"newcomers": {"state": "suspended"}}
+        for given, expected in ((REFUSED, set()), (UNRECOGNIZED, {option})):
+            found = self.found({suspend: given}, regsys=newcomers)
+            self.assertEqual(set(found), expected)
+        self.assertIn("msc3823_account_suspension: true", found[option])
 
     def test_back(self) -> None:
         """Whether the Synapse reaches regsys is seen by a token that nobody has; where regsys does

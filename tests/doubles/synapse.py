@@ -46,6 +46,7 @@ class User:
     deactivated: bool = False
     erased: bool = False
     shadow_banned: bool = False
+    suspended: bool = False
     user_type: Optional[str] = None
     may_reset: bool = False
     data: dict[str, Any] = attr.field(factory=dict)
@@ -169,7 +170,7 @@ class SynapseDouble(Resource):
                     "user_id": f"@{name}:{self.server}",
                     "display_name": user.display_name,
                     "avatar_url": None,
-                    "is_suspended": False,
+                    "is_suspended": user.suspended,
                     "is_deactivated": user.deactivated,
                 }
             case "set_displayname":
@@ -218,6 +219,11 @@ class SynapseDouble(Resource):
             return 200, {"user_id": f"@{owners[0]}:{self.server}"}
         name = path[2][1:].partition(":")[0]
         user = self.users.get(name)
+        if path[1] == "suspend":
+            if user is None:
+                return _error(404, "M_NOT_FOUND")
+            user.suspended = body["suspend"]
+            return 200, {f"user_{path[2]}_suspended": user.suspended}
         if user is None:
             return _error(403 if method == "PUT" else 404, "M_NOT_FOUND")
         if path[-1] == "shadow_ban":

@@ -226,6 +226,15 @@ class SynapseContract:
         await self.admin.set_user_type(alice, "unheard-of")
         self.assertEqual((await self.raw(alice))["user_type"], "bot")
 
+    async def test_suspended(self: Any) -> None:
+        """The token of the user itself suspends it, and ends that, also while it is suspended."""
+        alice = self.user()
+        await self.synapse.provision_user(alice)
+        for suspended in (True, True, False, False):
+            await self.admin.suspend(alice, suspended)
+            there = await self.synapse.query_user(alice)
+            self.assertIs(there["is_suspended"], suspended)
+
     async def test_nobodysToken(self: Any) -> None:
         """A token of a user whom it does not know is a 500 there: so introspection names none."""
         with self.assertRaises(HomeserverUnavailable) as caught:

@@ -10,6 +10,7 @@ from regsys.config import BlockingConfig
 from regsys.interfaces.internal import IAccountData
 from regsys.model import UserID
 from regsys.storage.monthly_active_users import ActivityStore
+from regsys.storage.newcomers import NewcomerStore
 from regsys.storage.sessions import SessionStore
 from regsys.storage.users import UserStore
 from regsys.storage.validations import ValidationStore
@@ -111,6 +112,20 @@ class ActiveUsers(Kept):
         return await self.rows("SELECT * FROM active_users WHERE user_id = ?", str(user_id))
 
 
+class SuspendedNewcomers(Kept):
+    """Newcomers who are suspended."""
+
+    def make(self) -> IAccountData:
+        return NewcomerStore(self.db)
+
+    async def keep(self, user_id: UserID) -> None:
+        name = user_id.localpart
+        await UserStore(self.db).create_account(account(name, name, suspended=True))
+
+    async def kept(self, user_id: UserID) -> Sequence[object]:
+        return await self.rows("SELECT * FROM newcomers WHERE user_id = ?", str(user_id))
+
+
 class MemoryAccountsTests(InMemory, Accounts, TestCase):
     pass
 
@@ -140,4 +155,12 @@ class MemoryActiveUsersTests(InMemory, ActiveUsers, TestCase):
 
 
 class PostgresActiveUsersTests(OnPostgreSQL, ActiveUsers, TestCase):
+    pass
+
+
+class MemorySuspendedNewcomersTests(InMemory, SuspendedNewcomers, TestCase):
+    pass
+
+
+class PostgresSuspendedNewcomersTests(OnPostgreSQL, SuspendedNewcomers, TestCase):
     pass

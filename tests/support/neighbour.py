@@ -186,6 +186,7 @@ def _rows_with_fixed_names(txn: Transaction) -> None:
     txn.insert("rate_limits", key=NEIGHBOUR, empty_us=FAR_MS, refused=False)
     txn.insert("provisioning", user_id=str(USER), device_id="TABLET", job_id=NEIGHBOUR)
     txn.insert("external_ids", auth_provider_id="ldap", external_id=NEIGHBOUR, user_id=str(USER))
+    txn.insert("newcomers", user_id=str(USER), suspended_ms=FAR_MS)
     txn.insert("watches", name=NEIGHBOUR, since_ms=FAR_MS, last_ms=FAR_MS)
     txn.insert(
         "adopted_users", user_id=str(USER), mark=NEIGHBOUR, last_token=FAR_MS, adopted_ms=FAR_MS

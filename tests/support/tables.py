@@ -15,7 +15,7 @@ ALL = (
     " consents validations validation_tokens first_times pushers bindings active_users"
     " watches rate_limits replication_calls provisioning external_ids adopted_users"
     " adopted_registration_tokens adoption_progress hand_backs approvals"
-    " administrator_sessions audit"
+    " administrator_sessions audit newcomers"
 ).split()
 
 Row = tuple[Any, ...]

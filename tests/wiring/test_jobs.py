@@ -41,6 +41,7 @@ DELEGATED = {
     "find_earlier_accounts",
     "end_logins",
     "send_emails",
+    "release_newcomer",
 }
 # The mails of our own accounts alone.
 APPROVAL = {"approval_decision_mail", "approvals_waiting_mail"}

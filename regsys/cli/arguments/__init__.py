@@ -9,7 +9,7 @@ import argparse
 from importlib import metadata
 
 from regsys.cli.arguments.adoption import add_adopt, add_hand_back
-from regsys.cli.arguments.approvals import add_approvals
+from regsys.cli.arguments.approvals import add_approvals, add_newcomers
 from regsys.cli.arguments.audit import add_audit
 from regsys.cli.arguments.jobs import add_jobs
 from regsys.cli.arguments.output import add_json
@@ -70,10 +70,16 @@ def parser() -> argparse.ArgumentParser:
         help="the homeserver beside this service has an account of this name already, and it is "
         "this person's",
     )
-    approve = command("approve-user", "Let an account that waits for approval log in.")
+    approve = command(
+        "approve-user",
+        "Let an account that waits for approval log in, or a suspended newcomer speak.",
+    )
     approve.add_argument("name", help="the user name, the part before the colon")
     add_approvals(
         command("approvals", "Show who waits for approval, approve or refuse accounts."), common
+    )
+    add_newcomers(
+        command("newcomers", "The newcomers who are suspended at the homeserver, one a line.")
     )
     add_users(command("users", "List, show or change accounts."), common)
     add_token(command("token", "Make, list, show, revoke or delete registration tokens."), common)

@@ -1,4 +1,4 @@
-"""``regsys approvals``."""
+"""``regsys approvals`` and ``regsys newcomers``."""
 
 from __future__ import annotations
 
@@ -33,3 +33,13 @@ def add_approvals(approvals: argparse.ArgumentParser, common: argparse.ArgumentP
         parser.add_argument(
             "--json", action="store_true", default=argparse.SUPPRESS, help="print JSON"
         )
+
+
+def add_newcomers(newcomers: argparse.ArgumentParser) -> None:
+    newcomers.add_argument(
+        "--most",
+        type=number_to(1_000_000),
+        default=100,
+        metavar="N",
+        help="show at most this many, the oldest first (default: 100)",
+    )
