@@ -6,10 +6,12 @@ import argparse
 import os
 import sys
 from importlib import metadata
-from typing import Callable, Optional, Sequence
+from typing import Optional, Sequence
 
 import attr
 
+from regsys.cli import signup_arguments
+from regsys.cli.numbers import number_to
 from regsys.config import Config, ConfigError, load
 
 # More than a machine has cores for.
@@ -115,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     _jobs_parser(
         command("jobs", "Show or retry what is still to be done after registrations."), common
     )
+    signup_arguments.add(
+        command("signups", "Show, or help with, registrations that are not finished."), common
+    )
     _privacy_parser(command("privacy", "Show or erase what is kept about one account."), common)
     return parser
 
@@ -163,13 +168,13 @@ def _serve_parser(serve: argparse.ArgumentParser) -> None:
     )
     serve.add_argument(
         "--port",
-        type=_number_to(65535, "a port"),
+        type=number_to(65535, "a port"),
         metavar="N",
         help="listen on this port in place of the listener's",
     )
     serve.add_argument(
         "--processes",
-        type=_number_to(MOST_PROCESSES),
+        type=number_to(MOST_PROCESSES),
         default=1,
         metavar="N",
         help="serve in N processes, which share the listeners; needs PostgreSQL (default: 1)",
@@ -181,17 +186,6 @@ def _serve_parser(serve: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"with --demo: offer only this flow; may be repeated ({', '.join(FLOWS)})",
     )
-
-
-def _number_to(most: int, what: str = "a number") -> Callable[[str], int]:
-    """The type of an argument that is a number from 1."""
-
-    def number(text: str) -> int:
-        if not text.isdecimal() or not 1 <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what} from 1 to {most}")
-        return int(text)
-
-    return number
 
 
 def _on_port(config: Config, port: int) -> Config:
@@ -232,7 +226,7 @@ def _jobs_parser(jobs: argparse.ArgumentParser, common: argparse.ArgumentParser)
     for parser in (jobs, listing):
         parser.add_argument(
             "--most",
-            type=_number_to(1_000_000),
+            type=number_to(1_000_000),
             default=argparse.SUPPRESS,  # as above
             metavar="N",
             help="show at most this many, the oldest first (default: 100)",

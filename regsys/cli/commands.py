@@ -16,6 +16,7 @@ from regsys.accounts.usernames import ascii_lower
 from regsys.cli import adoption, checks, connect, processes, tokens
 from regsys.cli import jobs as waiting_jobs
 from regsys.cli import privacy as personal
+from regsys.cli import signups as unfinished
 from regsys.config import Config
 from regsys.errors import HomeserverUnavailable, RegistrationError
 from regsys.model import Registration, Secret
@@ -152,6 +153,12 @@ def token(config: Config, arguments: argparse.Namespace) -> int:
 def privacy(config: Config, arguments: argparse.Namespace) -> int:
     return _with_subsystem(
         config, lambda subsystem: personal.run(subsystem, config.server_name, arguments)
+    )
+
+
+def signups(config: Config, arguments: argparse.Namespace) -> int:
+    return _with_subsystem(
+        config, lambda subsystem: unfinished.run(subsystem.signups, config.server_name, arguments)
     )
 
 

@@ -37,6 +37,17 @@ def insert_held(
     return written
 
 
+def add(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> None:
+    """Write jobs without a lease: whichever process runs their kind takes them within seconds."""
+    for job in new:
+        _insert(txn, job, now_ms, attempts=0, due_ms=now_ms)
+
+
+def storable(text: str) -> str:
+    """The text without the characters that not every database stores."""
+    return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def hold_again(txn: Transaction, job_id: str, now_ms: int) -> None:
     """Begin the lease of this job anew, for the committing process."""
     txn.run(
@@ -105,12 +116,11 @@ class JobStore:
 
     async def postpone(self, job_id: str, due_ms: int, error: str) -> None:
         """Release a job that failed, to be retried at ``due_ms``."""
-        text = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", error)
-        await self.db.autocommit("postpone_job", _postpone, job_id, due_ms, text)
+        await self.db.autocommit("postpone_job", _postpone, job_id, due_ms, storable(error))
 
     async def add(self, jobs: Sequence[NewJob], now_ms: int) -> None:
         """Store jobs that are not part of an account's transaction, without a lease."""
-        await self.db.transaction("add_jobs", _add, jobs, now_ms)
+        await self.db.transaction("add_jobs", add, jobs, now_ms)
 
     async def begin(self, jobs: Sequence[NewJob], now_ms: int) -> Sequence[NewJob]:
         """Store jobs that are not part of an account's transaction, with a lease of this process,
@@ -216,11 +226,6 @@ def _finish(txn: Transaction, job_id: str) -> None:
 
 def _postpone(txn: Transaction, job_id: str, due_ms: int, error: str) -> None:
     txn.run("UPDATE jobs SET due_ms = ?, last_error = ? WHERE job_id = ?", (due_ms, error, job_id))
-
-
-def _add(txn: Transaction, jobs: Sequence[NewJob], now_ms: int) -> None:
-    for job in jobs:
-        _insert(txn, job, now_ms, attempts=0, due_ms=now_ms)
 
 
 def _waiting(txn: Transaction, at_most: int) -> Sequence[WaitingJob]:

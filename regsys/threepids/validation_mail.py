@@ -191,7 +191,7 @@ class ValidationMailSender:
     mails: Mails
     deliver: Deliver
 
-    async def send(self, mail: ValidationMail) -> None:
+    async def send(self, mail: ValidationMail) -> Optional[str]:
         composed = self.mails.compose(
             mail.purpose.value,
             mail.address,
@@ -212,3 +212,5 @@ class ValidationMailSender:
                 to=masked(mail.address),
                 reason=refusal.text,
             )
+            return refusal.text
+        return None

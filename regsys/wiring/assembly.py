@@ -16,7 +16,7 @@ from regsys.model.networks import address_key
 from regsys.storage.housekeeping import Housekeeping
 from regsys.templates import Templates
 from regsys.web.pages import Pages
-from regsys.wiring import jobs, template_checks
+from regsys.wiring import jobs, template_checks, validations
 from regsys.wiring.delegation import FIRST_JOBS, NO_JOBS, URGENT
 from regsys.wiring.endpoints import endpoints
 from regsys.wiring.foundation import Foundation
@@ -83,6 +83,7 @@ def assemble(
         hooks=parts.hooks,
         jobs=runner,
         process=parts.process,
+        signups=validations.desk(parts, made.validations, made.signup),
         in_flight=InFlight(parts.clock),
         refusals=RefusalLog(parts.clock, address_key, frozenset(made.signup.uia.stages)),
         reloadable=(parts.name_rules, *parts.threepid_rules.files),

@@ -28,6 +28,7 @@ from regsys.callbacks import (
 from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.names_from_threepids import display_name_of
 from regsys.client_api.session_passwords import SessionPasswords
+from regsys.client_api.signup_desk import SignupDesk
 from regsys.consent import Consents
 from regsys.http import Endpoint
 from regsys.http.refusals import RefusalLog
@@ -155,6 +156,7 @@ class Subsystem(service.Service):
     If ``reauthentication`` is None, there is no stage by which a user could confirm a request.
     ``blocking`` and ``passwords`` are for a /login of your own: whether a user may log in at all,
     and whether a password is right; ``passwords`` is None if accounts cannot be looked up.
+    ``signups``: the registrations that are not finished, for an operator.
     """
 
     handler: RegistrationHandler
@@ -167,6 +169,7 @@ class Subsystem(service.Service):
     hooks: Hooks
     jobs: JobRunner
     process: Process
+    signups: SignupDesk
     in_flight: InFlight
     _refusals: RefusalLog
     _endpoints: Mapping[str, Endpoint]

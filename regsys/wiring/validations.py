@@ -7,6 +7,7 @@ from typing import Optional
 from jinja2 import Undefined
 
 from regsys.client_api.signup import Signup
+from regsys.client_api.signup_desk import SignupDesk
 from regsys.http import Endpoint
 from regsys.interfaces import ISmsSender, IStage, IValidationMails
 from regsys.interfaces.internal import IPhoneValidation
@@ -14,11 +15,15 @@ from regsys.model import MailPurpose
 from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.networks import address_key
 from regsys.outbound.sms import SmsGateway
+from regsys.storage.signups import SignupStore
+from regsys.storage.validation_messages import ValidationMessages
 from regsys.templates import Templates
 from regsys.threepids.addresses import AddressOwners, NewcomersThreepids
 from regsys.threepids.phones import DelegatedPhones, OwnPhones, SmsCodeSender
 from regsys.threepids.stages import DelegatedMsisdnStage, MsisdnStage
 from regsys.threepids.validation import (
+    SEND_MAIL,
+    SEND_SMS,
     SUBMIT_PATHS,
     ValidationLimits,
     Validations,
@@ -70,6 +75,19 @@ def validations(
     )
 
 
+def desk(parts: Parts, validations: Validations, signup: Signup) -> SignupDesk:
+    """For the operator who helps with registrations that are not finished."""
+    database = parts.process.database
+    return SignupDesk(
+        store=SignupStore(database, (SEND_MAIL, SEND_SMS)),
+        messages=ValidationMessages(database),
+        validations=validations,
+        jobs=parts.stores.jobs,
+        flows=signup.flows,
+        clock=parts.clock,
+    )
+
+
 def _owners(stores: AccountStores) -> Optional[AddressOwners]:
     if stores.own is None:
         return None
@@ -83,6 +101,7 @@ def mailer(parts: Parts) -> Optional[ValidationMailer]:
         return None
     return ValidationMailer(
         store=parts.stores.validations,
+        messages=ValidationMessages(parts.process.database),
         tokens=ValidationTokens(parts.process.macaroon_secret),
         mails=mails,
         public_baseurl=parts.config.public_baseurl,
@@ -97,6 +116,7 @@ def sms_code_sender(parts: Parts) -> Optional[SmsCodeSender]:
         return None
     return SmsCodeSender(
         store=parts.stores.validations,
+        messages=ValidationMessages(parts.process.database),
         tokens=ValidationTokens(parts.process.macaroon_secret),
         sender=sender,
         templates=Templates.load(config.public_baseurl, parts.template_directories),
