@@ -7,6 +7,7 @@ from argparse import Namespace
 from typing import Any, Iterator, Mapping, Optional
 
 from regsys.cli.names import user_id_of
+from regsys.cli.tables import printable
 from regsys.cli.times import utc
 from regsys.model.audit import AuditEntry, AuditFilter
 from regsys.model.networks import address_key, network_of
@@ -61,7 +62,7 @@ def as_json(entry: AuditEntry) -> Mapping[str, Any]:
 
 def _words(entry: AuditEntry) -> Iterator[str]:
     yield utc(entry.when_ms)
-    yield plain(entry.what)
+    yield printable(entry.what)
     for name, value in (
         (None, entry.user_id),
         ("by", entry.by),
@@ -69,13 +70,8 @@ def _words(entry: AuditEntry) -> Iterator[str]:
         ("rule", entry.rule),
     ):
         if value is not None:
-            yield plain(f"{name} {value}" if name else value)
+            yield printable(f"{name} {value}" if name else value)
     if entry.times > 1:
         yield f"{entry.times} times"
     if entry.details:
         yield json.dumps(dict(entry.details), sort_keys=True)
-
-
-def plain(text: str) -> str:
-    """The text on one line, whatever a terminal would do with it."""
-    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text)

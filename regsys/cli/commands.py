@@ -21,15 +21,16 @@ from regsys.cli import audit as audit_entries
 from regsys.cli import jobs as waiting_jobs
 from regsys.cli import newcomers as waiting_users
 from regsys.cli import privacy as personal
+from regsys.cli import signups as unfinished
 from regsys.cli import tokens as registration_tokens
 from regsys.cli import users as accounts
+from regsys.cli.names import user_id_of
 from regsys.cli.results import Done
 from regsys.config import Config
 from regsys.errors import HomeserverUnavailable, RegistrationError
 from regsys.model import Registration, Secret
 from regsys.processes.service import serve as serve_process
 from regsys.storage.jobs import JobStore
-from regsys.web.approvals import user_id_of
 from regsys.wiring.jobs import warnings
 from regsys.wiring.process import prepare
 from regsys.wiring.subsystem import Subsystem
@@ -200,6 +201,12 @@ def users(config: Config, arguments: argparse.Namespace) -> int:
 def privacy(config: Config, arguments: argparse.Namespace) -> int:
     return _with_subsystem(
         config, lambda subsystem: personal.run(subsystem, config.server_name, arguments)
+    )
+
+
+def signups(config: Config, arguments: argparse.Namespace) -> int:
+    return _with_subsystem(
+        config, lambda subsystem: unfinished.run(subsystem.signups, config.server_name, arguments)
     )
 
 

@@ -13,7 +13,7 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        item if item.isprintable() else item.encode("unicode_escape").decode("ascii")
+        item if item.isprintable() else item.encode("unicode_escape", "surrogatepass").decode()
         for item in text
     )
 

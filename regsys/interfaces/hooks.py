@@ -70,11 +70,11 @@ class IStage(Interface):
 class IValidationMails(Interface):
     """Sends the mails by which users validate an email address: ``mails=``."""
 
-    def send(mail: ValidationMail) -> Awaitable[None]:
+    def send(mail: ValidationMail) -> Awaitable[Optional[str]]:
         """Compose the mail and hand it to a server that takes responsibility for it.
 
-        Ends within JOB_LEASE_MS. Returns also if the mail can never be delivered; raises if it
-        should be sent again.
+        Ends within JOB_LEASE_MS. Returns also if the mail can never be delivered, perhaps with the
+        reason in words for the operator; raises if it should be sent again.
         """
 
 

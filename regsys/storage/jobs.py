@@ -37,6 +37,17 @@ def insert_held(
     return written
 
 
+def insert_due(txn: Transaction, new: Sequence[NewJob], now_ms: int) -> None:
+    """Write jobs without a lease: whichever process runs their kind takes them within seconds."""
+    for job in new:
+        _insert(txn, job, now_ms, attempts=0, due_ms=now_ms)
+
+
+def storable(text: str) -> str:
+    """The text without the characters that not every database stores."""
+    return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def hold_again(txn: Transaction, job_id: str, now_ms: int) -> None:
     """Begin the lease of this job anew, for the committing process."""
     txn.run(
@@ -105,8 +116,7 @@ class JobStore:
 
     async def postpone(self, job_id: str, due_ms: int, error: str) -> None:
         """Release a job that failed, to be retried at ``due_ms``."""
-        text = _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", error)
-        await self.db.autocommit("postpone_job", _postpone, job_id, due_ms, text)
+        await self.db.autocommit("postpone_job", _postpone, job_id, due_ms, storable(error))
 
     async def put_off(self, job_id: str, due_ms: int) -> None:
         """Release a job for which it is too early, until ``due_ms``: it has not failed."""
@@ -230,12 +240,6 @@ def _put_off(txn: Transaction, job_id: str, due_ms: int) -> None:
     # One attempt: if a later one fails, it is retried soon.
     sql = "UPDATE jobs SET due_ms = ?, attempts = 1, last_error = NULL WHERE job_id = ?"
     txn.run(sql, (due_ms, job_id))
-
-
-def insert_due(txn: Transaction, jobs: Sequence[NewJob], now_ms: int) -> None:
-    """Write jobs that any process may claim now."""
-    for job in jobs:
-        _insert(txn, job, now_ms, attempts=0, due_ms=now_ms)
 
 
 _WAITING = "SELECT job_id, kind, payload, attempts, due_ms, created_ms, last_error FROM jobs"

@@ -42,7 +42,7 @@ TOLD: Mapping[str, tuple[str, str]] = {
     "threepids": ("user_id", "medium address validated_at_ms added_ms"),
     "validations": (
         "user_id",
-        "medium address next_link send_attempt validated_ms used expires_ms",
+        "medium address next_link send_attempt validated_ms used expires_ms refusal",
     ),
     "bindings": ("user_id", "medium address id_server bound_ms"),
     "uia_sessions": (

@@ -8,18 +8,11 @@ from typing import Mapping, Optional
 
 import attr
 
+from regsys.model.signups import Failures
 from regsys.model.uia import StageFailure
 
 # Characters of a reason: an embedder's stages may say more.
 _MOST = 300
-
-
-@attr.frozen(kw_only=True)
-class Failures:
-    """``last`` is the latest of ``count``."""
-
-    count: int
-    last: StageFailure
 
 
 def added(text: Optional[str], failure: Optional[StageFailure]) -> Optional[str]:

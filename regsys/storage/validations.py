@@ -206,7 +206,8 @@ def _go_on(txn: Transaction, new: NewValidation, sid: str, last_attempt: int) ->
     if new.send_attempt <= last_attempt:
         return ValidationBegun(sid)
     txn.run(
-        "UPDATE validations SET send_attempt = ?, next_link = ?, expires_ms = ? WHERE sid = ?",
+        "UPDATE validations SET send_attempt = ?, next_link = ?, expires_ms = ?, refusal = NULL"
+        " WHERE sid = ?",
         (new.send_attempt, new.next_link, new.until_ms, sid),
     )
     return _with_token(txn, new, sid)

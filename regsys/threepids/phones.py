@@ -18,6 +18,7 @@ from regsys.model import Client, MailPurpose, UserID
 from regsys.model.canonical_threepids import MSISDN
 from regsys.model.identity import masked
 from regsys.model.jobs import Job
+from regsys.storage.validation_messages import ValidationMessages
 from regsys.storage.validations import ValidationStore
 from regsys.templates import Templates
 from regsys.threepids.addresses import check_client_secret, international
@@ -55,9 +56,11 @@ class OwnPhones:
 
 @attr.frozen(kw_only=True)
 class SmsCodeSender:
-    """Runs SEND_SMS jobs. A job's row holds no code: it is computed here."""
+    """Runs SEND_SMS jobs. A job's row holds no code: it is computed here. ``messages`` remembers
+    why one was given up."""
 
     store: ValidationStore
+    messages: ValidationMessages
     tokens: ValidationTokens
     sender: ISmsSender
     templates: Templates
@@ -88,6 +91,7 @@ class SmsCodeSender:
                 to=masked(validation.address),
                 reason=refusal.text,
             )
+            await self.messages.given_up(sid, refusal.text)
 
 
 @implementer(IPhoneValidation)

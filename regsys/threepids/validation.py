@@ -74,8 +74,15 @@ class ValidationLimits:
     async def take(self, medium: str, address: str, client: Client) -> None:
         """Raises LimitExceeded. A request that only the total refuses does not count."""
         client_key = f"{medium} {self.key_of(client.address)}"
-        mailbox = f"{medium} {LIMIT_KEYS[medium](address)}"
         await self.client.take(client_key)
+        await self.take_message(medium, address, client_key)
+
+    async def take_message(
+        self, medium: str, address: str, client_key: Optional[str] = None
+    ) -> None:
+        """The same for a message that no client asks for; ``client_key``: that of one who does, and
+        was counted already."""
+        mailbox = f"{medium} {LIMIT_KEYS[medium](address)}"
         await self.mailbox.take(mailbox)
         try:
             # Taken last, so that a client over its own limit does not count against the total.
@@ -86,7 +93,8 @@ class ValidationLimits:
                 medium=medium,
             )
             await self.mailbox.give_back(mailbox)
-            await self.client.give_back(client_key)
+            if client_key is not None:
+                await self.client.give_back(client_key)
             raise
 
 
@@ -159,7 +167,13 @@ class Validations:
                 client_secret=request.client_secret,
                 send_attempt=request.send_attempt,
                 next_link=request.next_link,
-                job=_job(medium, request.send_attempt, admitted.message, languages, asked_from),
+                job=message_job(
+                    medium,
+                    request.send_attempt,
+                    admitted.message,
+                    languages,
+                    requested_from=asked_from,
+                ),
                 now_ms=now_ms,
                 until_ms=now_ms + self.config.token_lifetime_ms,
                 user_id=admitted.user_id,
@@ -292,18 +306,19 @@ def _is_one_of(given: str, good: Sequence[str]) -> bool:
     return any(hmac.compare_digest(given.encode(), item.encode()) for item in good)
 
 
-def _job(
+def message_job(
     medium: str,
     send_attempt: int,
     purpose: MailPurpose,
     languages: Sequence[str],
-    requested_from: Optional[str],
+    **more: Optional[str],
 ) -> NewJob:
+    """The job that sends a message. ``more``: the ``sid``, unless it is added later, and where a
+    reset was ``requested_from``; None is left out."""
     payload: dict[str, Any] = {
         "send_attempt": send_attempt,
         "purpose": purpose.value,
         "languages": [tag[:MAX_LANGUAGE] for tag in languages[:MAX_LANGUAGES]],
+        **{name: value for name, value in more.items() if value is not None},
     }
-    if requested_from is not None:
-        payload["requested_from"] = requested_from
     return NewJob(kind=SEND_SMS if medium == MSISDN else SEND_MAIL, payload=payload)

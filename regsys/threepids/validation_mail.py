@@ -230,7 +230,7 @@ class ValidationMailSender:
     mails: Mails
     deliver: Deliver
 
-    async def send(self, mail: ValidationMail) -> None:
+    async def send(self, mail: ValidationMail) -> Optional[str]:
         composed = self.mails.compose(
             mail.purpose.value,
             mail.address,
@@ -251,3 +251,5 @@ class ValidationMailSender:
                 to=masked(mail.address),
                 reason=refusal.text,
             )
+            return refusal.text
+        return None

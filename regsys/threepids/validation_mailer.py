@@ -12,6 +12,7 @@ from regsys.interfaces import IValidationMails
 from regsys.model import MailPurpose, ValidationMail
 from regsys.model.jobs import Job
 from regsys.model.threepids import Validation
+from regsys.storage.validation_messages import ValidationMessages
 from regsys.storage.validations import ValidationStore
 from regsys.threepids.validation import SUBMIT_PATHS
 from regsys.threepids.validation_tokens import ValidationTokens
@@ -19,9 +20,11 @@ from regsys.threepids.validation_tokens import ValidationTokens
 
 @attr.frozen(kw_only=True)
 class ValidationMailer:
-    """Runs SEND_MAIL jobs. A job's row holds no token: it is computed here."""
+    """Runs SEND_MAIL jobs. A job's row holds no token: it is computed here. ``messages`` remembers
+    why one was given up."""
 
     store: ValidationStore
+    messages: ValidationMessages
     tokens: ValidationTokens
     mails: IValidationMails
     public_baseurl: str
@@ -48,7 +51,9 @@ class ValidationMailer:
             token = self.tokens.token(sid, job.payload["send_attempt"])
             link = self._link(validation, token)
             mail = attr.evolve(mail, link=link, code=self.tokens.code(sid))
-        await self.mails.send(mail)
+        reason = await self.mails.send(mail)
+        if isinstance(reason, str):
+            await self.messages.given_up(sid, reason)
 
     def _link(self, validation: Validation, token: str) -> str:
         query = {

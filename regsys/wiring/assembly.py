@@ -17,7 +17,7 @@ from regsys.storage.housekeeping import Housekeeping
 from regsys.storage.newcomers import RELEASE_NEWCOMER
 from regsys.templates import Templates
 from regsys.web.pages import Pages
-from regsys.wiring import jobs, template_checks
+from regsys.wiring import jobs, template_checks, validations
 from regsys.wiring.approvals import NO_MAILS, ApprovalParts
 from regsys.wiring.delegation import FIRST_JOBS, NO_JOBS, URGENT
 from regsys.wiring.endpoints import endpoints
@@ -102,6 +102,7 @@ def assemble(
         hooks=parts.hooks,
         jobs=runner,
         process=parts.process,
+        signups=validations.desk(parts, made.validations, made.signup),
         in_flight=InFlight(parts.clock),
         refusals=RefusalLog(parts.clock, address_key, frozenset(made.signup.uia.stages)),
         reloadable=(parts.name_rules, *parts.threepid_rules.files),

@@ -32,6 +32,7 @@ from regsys.callbacks import (
 from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.names_from_threepids import display_name_of
 from regsys.client_api.session_passwords import SessionPasswords
+from regsys.client_api.signup_desk import SignupDesk
 from regsys.consent import Consents
 from regsys.http import Endpoint
 from regsys.http.refusals import RefusalLog
@@ -162,6 +163,7 @@ class Subsystem(service.Service):
     and whether a password is right; ``passwords`` is None if accounts cannot be looked up.
     ``administration`` is for administrators; None where a homeserver keeps the accounts.
     ``newcomers`` releases those who are suspended; None where this is no homeserver's auth service.
+    ``signups``: the registrations that are not finished, for an operator.
     """
 
     handler: RegistrationHandler
@@ -177,6 +179,7 @@ class Subsystem(service.Service):
     jobs: JobRunner
     process: Process
     audit_entries: AuditStore
+    signups: SignupDesk
     in_flight: InFlight
     _refusals: RefusalLog
     _endpoints: Mapping[str, Endpoint]

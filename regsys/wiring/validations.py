@@ -7,6 +7,7 @@ from typing import Optional
 from jinja2 import Undefined
 
 from regsys.client_api.signup import Signup
+from regsys.client_api.signup_desk import SignupDesk
 from regsys.config import EmailConfig
 from regsys.http import Endpoint
 from regsys.interfaces import ISmsSender, IStage, IValidationMails
@@ -15,11 +16,15 @@ from regsys.model import MailPurpose
 from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.networks import address_key
 from regsys.outbound.sms import SmsGateway
+from regsys.storage.signups import SignupStore
+from regsys.storage.validation_messages import ValidationMessages
 from regsys.templates import Templates
 from regsys.threepids.addresses import AddressOwners, NewcomersThreepids
 from regsys.threepids.phones import DelegatedPhones, OwnPhones, SmsCodeSender
 from regsys.threepids.stages import DelegatedMsisdnStage, MsisdnStage
 from regsys.threepids.validation import (
+    SEND_MAIL,
+    SEND_SMS,
     SUBMIT_PATHS,
     ValidationLimits,
     Validations,
@@ -71,6 +76,19 @@ def validations(
     )
 
 
+def desk(parts: Parts, validations: Validations, signup: Signup) -> SignupDesk:
+    """For the operator who helps with registrations that are not finished."""
+    database = parts.process.database
+    return SignupDesk(
+        store=SignupStore(database, (SEND_MAIL, SEND_SMS)),
+        messages=ValidationMessages(database),
+        validations=validations,
+        jobs=parts.stores.jobs,
+        flows=signup.flows,
+        clock=parts.clock,
+    )
+
+
 def _owners(stores: AccountStores) -> Optional[AddressOwners]:
     if stores.own is None:
         return None
@@ -84,6 +102,7 @@ def mailer(parts: Parts) -> Optional[ValidationMailer]:
         return None
     return ValidationMailer(
         store=parts.stores.validations,
+        messages=ValidationMessages(parts.process.database),
         tokens=ValidationTokens(parts.process.macaroon_secret),
         mails=mails,
         public_baseurl=parts.config.public_baseurl,
@@ -98,6 +117,7 @@ def sms_code_sender(parts: Parts) -> Optional[SmsCodeSender]:
         return None
     return SmsCodeSender(
         store=parts.stores.validations,
+        messages=ValidationMessages(parts.process.database),
         tokens=ValidationTokens(parts.process.macaroon_secret),
         sender=sender,
         templates=Templates.load(config.public_baseurl, parts.template_directories),

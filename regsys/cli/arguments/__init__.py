@@ -15,6 +15,7 @@ from regsys.cli.arguments.jobs import add_jobs
 from regsys.cli.arguments.output import add_json
 from regsys.cli.arguments.privacy import add_privacy
 from regsys.cli.arguments.serve import add_serve
+from regsys.cli.arguments.signups import add_signups
 from regsys.cli.arguments.tokens import add_token
 from regsys.cli.arguments.users import add_users
 
@@ -85,6 +86,9 @@ def parser() -> argparse.ArgumentParser:
     add_token(command("token", "Make, list, show, revoke or delete registration tokens."), common)
     add_json(command("tokens", "All registration tokens, one a line."))
     add_jobs(command("jobs", "Show or retry what is still to be done after registrations."), common)
+    add_signups(
+        command("signups", "Show, or help with, registrations that are not finished."), common
+    )
     add_privacy(command("privacy", "Show or erase what is kept about one account."), common)
     add_audit(
         command("audit", "Show who was allowed or refused when, and what was changed by whom.")
