@@ -21,6 +21,7 @@ const UNREACHABLE = _("The server cannot be reached. Check your connection and t
 let session; // the id of the UIA session, once there is one
 let flow; // the stages of the chosen flow
 const titles = new Map(); // the title of each stage's page; null if it has none
+const tasks = new Map(); // what each stage asks of the person, in the first words of its form
 
 /** An error of the server, with a message for the person and the errcode. */
 class Refusal extends Error {
@@ -147,7 +148,11 @@ async function choose(flows) {
 function askWhich(ways) {
     return new Promise((resolve) => {
         const buttons = ways.map((stages) => {
-            const button = element("button", titlesOf(stages).join(" + "));
+            const button = element("button", titlesOf(stages).join(" + "), { class: "choice" });
+            const asked = withPages(stages).map((stage) => tasks.get(stage)).filter(Boolean);
+            if (asked.length) {
+                button.append(" ", element("small", asked.join(" ")));
+            }
             button.addEventListener("click", () => resolve(stages), { once: true });
             return button;
         });
@@ -165,11 +170,18 @@ function addressOf(stage) {
 
 /** The title of a stage's step; null if the person has nothing to do, or the page cannot do it. */
 async function titleOf(stage) {
-    if (proofs.has(stage)) {
-        return proofs.get(stage).dataset.title;
+    const forms = proofs.get(stage);
+    if (forms) {
+        tasks.set(stage, firstWords(forms.content));
+        return forms.dataset.title;
     }
     const page = stage === DUMMY ? null : await load(`${addressOf(stage)}?session=${session}`);
+    tasks.set(stage, page && firstWords(page));
     return page && headingOf(page);
+}
+
+function firstWords(page) {
+    return page.querySelector("form p:not([role])")?.textContent;
 }
 
 function headingOf(page) {
