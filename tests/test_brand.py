@@ -41,6 +41,8 @@ class ColourTests(SynchronousTestCase):
             ("#767676", "#ffffff", 4.54),
             ("#ff0000", "#ffffff", 4.0),
             ("#0000ff", "#ffffff", 8.59),
+            ("#333333", "#ffffff", 12.63),
+            ("#050505", "#000000", 1.03),
             ("#123456", "#123456", 1.0),
         ):
             self.assertAlmostEqual(contrast(one, other), ratio, places=2)

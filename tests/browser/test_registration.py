@@ -117,14 +117,15 @@ class FakeServerTests(BrowserCase):
 
     def test_choice(self) -> None:
         """The user chooses among those flows that work in a browser and of which none contains
-        another."""
+        another; the first words of a stage's form say what it asks for."""
         ways = [["apple"], ["plum"], ["apple", "m.login.dummy"], ["apple", "plum"], ["email"]]
-        self.answer(ways, {"apple": ["x"], "plum": ["x"]})
+        plum = '<p role="status">Soon.</p><p>Pick a plum.</p><p>Then eat it.</p>'
+        self.answer(ways, {"apple": ["x"], "plum": [plum]})
         self.assertStep("How would you like to go on?")
         buttons = self.page.get_by_role("button")
-        self.assertEqual(buttons.all_inner_texts(), ["apple pie", "plum pie"])
+        self.assertEqual(buttons.all_inner_texts(), ["apple pie", "plum pie\nPick a plum."])
         self.assertGood("choice")
-        self.press("plum pie")
+        self.press("plum pie Pick a plum.")
         self.assertStep("plum pie")
         self.press("Give it")
         self.page.get_by_text("Your account is ready").wait_for()

@@ -64,7 +64,10 @@ class PagesTests(ConfigCase):
 
     def test_pictures(self) -> None:
         """The type of a logo is what its content is, whatever the file is called."""
-        hostile = b'\xef\xbb\xbf<?xml version="1.0"?><!DOCTYPE svg PUBLIC "x" "y">' + HOSTILE_SVG
+        hostile = (
+            b'\xef\xbb\xbf<?xml version="1.0"?><!DOCTYPE svg PUBLIC "x" "y" [<!ENTITY z "z">]>'
+        )
+        hostile += HOSTILE_SVG
         for content, expected in (
             (SVG, "image/svg+xml"),
             (hostile, "image/svg+xml"),

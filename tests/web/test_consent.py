@@ -258,11 +258,12 @@ class FramedPolicyTests(SystemCase):
         self.register("alice")
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
-        (folder / "rules.html").write_text("<style>b {}</style><p>Seid <b>nett</b> {{ version }}.")
+        self.rules = folder / "rules.html"
+        self.rules.write_text("<style>b {}</style><p>Seid <b>nett</b> {{ version }}.")
         (folder / "own.html").write_text("<h1>Ours</h1>{% if has_consented %}Agreed{% endif %}")
         rules = {
             "version": "1",
-            "de": {"name": "Regeln & mehr", "file": str(folder / "rules.html")},
+            "de": {"name": "Regeln & mehr", "file": str(self.rules)},
         }
         own = {"version": "1", "en": {"name": "Own", "file": str(folder / "own.html")}}
         pages = {"name": "Example"}
@@ -286,6 +287,14 @@ class FramedPolicyTests(SystemCase):
         self.assertNotIn("<form", page)
         self.assertIn("'unsafe-inline'", answer.headers["content-security-policy"])
         self.assertNotIn("script-src", answer.headers["content-security-policy"])
+
+    def test_whole(self) -> None:
+        """A whole page is as its author wrote it; a text about heads and bodies is none."""
+        whole = ["<!DOCTYPE html><p>x", "<html><p>x", "x<head></head>", "<Body class=a>x"]
+        for text in (*whole, "<header>x</header> &lt;body>"):
+            self.rules.write_text(text)
+            answer = self.client.get("/_matrix/consent?p=rules").json.decode()
+            self.assertEqual(answer == text, text in whole, text)
 
     def link(self, policy: str) -> str:
         url = self.subsystem.consents.link(UserID("alice", "test.example"), policy)
