@@ -89,7 +89,7 @@ class RegistrationHandler:
         rules of ``regsys: {names}`` do not apply.
         """
         check_type("localpart", localpart, str)
-        _check_secret("guest_access_token", guest_access_token)
+        check_type("guest_access_token", guest_access_token, Secret, type(None))
         return await self._names.check(
             localpart,
             guest_access_token=guest_access_token,
@@ -112,14 +112,14 @@ class RegistrationHandler:
         """Raise LimitExceeded if a registration from this IP address would be refused now. This
         only looks, and counts nothing: ``count_registration`` does. If ``address`` is None, there
         is no limit."""
-        _check_address(address)
+        check_type("address", address, str, type(None))
         await self._admission.peek(address)
 
     async def count_registration(self, address: Optional[str]) -> None:
         """Count one registration against the limit of this IP address; LimitExceeded, and nothing
         is counted, if the limit is reached. If ``address`` is None, there is no limit. For accounts
         that you create without regsys: its own registrations are counted already."""
-        _check_address(address)
+        check_type("address", address, str, type(None))
         await self._admission.take(address)
 
     async def register_user(
@@ -173,8 +173,8 @@ class RegistrationHandler:
         check_type("key", key, str, type(None))
         if key == "":
             raise ValueError("appservice_register: key must not be empty: leave it out")
-        _check_secret("as_token", as_token)
-        _check_secret("password", password)
+        check_type("as_token", as_token, Secret, type(None))
+        check_type("password", password, Secret, type(None))
         vouched = canonical_threepids(threepids)
         new = await self._ghosts.plan(localpart, as_token, password, display_name, device, key)
         created = await self._steps.write(attr.evolve(new, threepids=vouched))
@@ -196,7 +196,7 @@ class RegistrationHandler:
         InvalidParam if the key has made the account of another name.
         """
         check_type("new", new, NewAccount)
-        _check_address(address)
+        check_type("address", address, str, type(None))
         if new.threepids:
             new = attr.evolve(
                 new,
@@ -277,7 +277,7 @@ class RegistrationHandler:
         """
         passed = {} if auth_result is None else auth_result
         check_type("auth_result", passed, Mapping)
-        _check_secret("access_token", access_token)
+        check_type("access_token", access_token, Secret, type(None))
         await self._writer.post_registration_actions(UserID.of(user_id), passed, access_token)
 
     async def post_consent_actions(self, user_id: Union[UserID, str]) -> None:
@@ -292,25 +292,18 @@ class RegistrationHandler:
         auth_result: Optional[Mapping[str, Any]] = None,
         params: Optional[Mapping[str, Any]] = None,
     ) -> None:
-        """Have the shadow server register an account that was made elsewhere (contract B12.1). For
-        the accounts of ``register_user`` this happens by itself. It is a job, which has only begun
-        when this returns. Idempotent.
+        """Have the shadow server register an account that was made elsewhere, by a job (contract
+        B12.1). For the accounts of ``register_user`` this happens by itself. Idempotent.
 
-        If ``display_name`` is None, the shadow server chooses one. ``auth_result``: as in
-        ``post_registration_actions``. ``params``: ``password`` (a Secret), ``device_id``,
-        ``initial_device_display_name``, ``bind_email`` and ``bind_msisdn`` of the client's request;
-        others are ignored. UserNotFound; ValueError if there is no ``shadow_server``.
+        ``auth_result``: as in ``post_registration_actions``. ``params``, of the client's request:
+        ``password`` (a Secret), ``device_id``, ``initial_device_display_name``, ``bind_email`` and
+        ``bind_msisdn``. UserNotFound; ValueError if there is no ``shadow_server``.
         """
         check_type("localpart", localpart, str)
         if self._shadow is None:
             raise ValueError("shadow_register: the configuration has no shadow_server")
         user_id = UserID(localpart, self._names.server_name)
-        await self._shadow.begin(
-            user_id,
-            display_name,
-            {} if auth_result is None else auth_result,
-            {} if params is None else params,
-        )
+        await self._shadow.begin(user_id, display_name, auth_result or {}, params or {})
 
     async def deactivated(self, user_id: Union[UserID, str], erase: bool = False) -> bool:
         """Deactivate an account that regsys keeps: it loses its password, devices and tokens, and
@@ -345,12 +338,3 @@ class RegistrationHandler:
         device = self._planner.device(user_id, request, is_guest)
         device = attr.evolve(device, password_fingerprint=password_fingerprint)
         return await self._writer.register_device(user_id, device)
-
-
-def _check_address(address: Optional[str]) -> None:
-    check_type("address", address, str, type(None))
-
-
-def _check_secret(name: str, value: Optional[Secret]) -> None:
-    if value is not None:
-        check_type(name, value, Secret)

@@ -113,7 +113,7 @@ def _peers(config: Config, reactor: Any) -> list[Peer]:
     if config.delegation is not None:
         peers += connect_delegation.peers(config, config.delegation, http)
     if config.shadow_server is not None:
-        peers.append(_shadow_server(config.shadow_server, http))
+        peers.append(shadow_server(config.shadow_server, http))
     if config.redis is not None:
         peers.append(_redis(config.redis, reactor))
     return peers
@@ -190,7 +190,7 @@ def _homeserver(config: HomeserverConfig, http: HTTPClient) -> Peer:
     return Peer("regsys.homeserver.url", without_secrets(config.url), ask)
 
 
-def _shadow_server(config: ShadowServerConfig, http: HTTPClient) -> Peer:
+def shadow_server(config: ShadowServerConfig, http: HTTPClient) -> Peer:
     async def ask() -> None:
         # An empty name is nobody's, so that nothing is made.
         headers = {"Authorization": f"Bearer {config.as_token.reveal()}"}
