@@ -148,6 +148,29 @@ def cross_signing_keys(user_id: str) -> dict[str, Any]:
 
 
 class SQLiteTests(LifeTests, DelegationCase):
+    def test_commands(self) -> None:
+        """What an administrator ends on the command line is dead there when the command ends, while
+        this regsys runs beside it."""
+        tokens = {name: self.registered(name)["access_token"] for name in ("amy", "ben")}
+        for token in tokens.values():
+            self.assertEqual(self.whoami(token).status, 200)
+        config = str(self.folder / "homeserver.yaml")
+        for words in (("log-out", "amy"), ("deactivate", "ben", "--erase", "--yes")):
+            done = subprocess.run(
+                [sys.executable, "-m", "regsys", "users", *words, "-c", config],
+                cwd=self.folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S,
+            )
+            self.assertEqual(done.returncode, 0, done.stderr)
+        for token in tokens.values():
+            self.assertDead(token)
+        again = self.log_in("amy").json
+        self.assertAlive(again["access_token"], "@amy:test.example", again["device_id"])
+        self.assertEqual(self.log_in("ben").status, 403)
+
     def test_synapseAway(self) -> None:
         """While the Synapse is away, nobody registers, nothing is made, and the session lives; the
         same dialogue goes on when it is back."""

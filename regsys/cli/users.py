@@ -228,7 +228,7 @@ def _address(text: str) -> tuple[str, str]:
     try:
         return MSISDN, canonical_threepid(MSISDN, text)
     except InvalidParam:
-        raise InvalidParam(
+        raise RegistrationError(
             f"{printable(text)} is neither a mail address, nor @domain, nor a phone number with"
             " its country code"
         ) from None

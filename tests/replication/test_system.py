@@ -20,6 +20,7 @@ from regsys.testing import config, memory_process
 from regsys.wiring.process import Process
 from regsys.wiring.subsystem import Subsystem
 from tests.accounts import (
+    test_administration,
     test_contradictions,
     test_deactivation,
     test_delegation,
@@ -45,6 +46,7 @@ from tests.threepids import test_password_reset
 from tests.web import (
     test_account_deactivation,
     test_admin,
+    test_admin_users,
     test_devices,
     test_login,
     test_register,
@@ -264,6 +266,9 @@ SUITES: Sequence[type[SystemCase]] = (
     test_login.LogoutTests,
     test_login.RefreshTests,
     test_admin.SharedSecretTests,
+    test_admin_users.PutTests,
+    test_admin_users.ActionTests,
+    test_administration.DelegatedTests,
     test_requests.RegisterTests,
     test_logins.LoginTests,
     test_deactivation.OwnTests,
