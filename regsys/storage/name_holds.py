@@ -58,14 +58,13 @@ def join_values(session: UIASession) -> tuple[object, ...]:
     )
 
 
-def end_expired(txn: Transaction, name: str, now_ms: int) -> bool:
-    """Let another session have a name whose hold is over; False if there is no such hold."""
-    ended = txn.run(
+def end_expired(txn: Transaction, name: str, now_ms: int) -> None:
+    """Let another session have a name whose hold is over."""
+    txn.run(
         "UPDATE uia_sessions SET held_name = NULL, held_until_ms = NULL"
         " WHERE held_name = ? AND held_until_ms <= ?",
         (name, now_ms),
     )
-    return ended == 1
 
 
 def moved(

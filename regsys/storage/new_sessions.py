@@ -18,13 +18,13 @@ def add(
 ) -> bool:
     """As ``SessionStore.add``."""
     # Another session may have taken, or left, the name meanwhile.
-    for _ in range(3):
+    for _ in range(2):
         if _inserted(txn, session, at_most, failure):
             return True
         if session.held_name is None:
             break
-        ended = name_holds.end_expired(txn, session.held_name, session.created_ms)
-        if not ended and name_holds.holder_of(txn, session.held_name, session.created_ms):
+        name_holds.end_expired(txn, session.held_name, session.created_ms)
+        if name_holds.holder_of(txn, session.held_name, session.created_ms) is not None:
             raise UsernameHeld()
     return False
 

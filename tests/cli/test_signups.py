@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from typing import Any, ClassVar, Mapping, Optional
+from urllib.parse import urlencode
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -20,6 +21,7 @@ from regsys.model import MailPurpose, ValidationMail
 from tests.cli.test_commands import CommandCase
 from tests.support import postgres
 from tests.support.case import PASSWORD
+from tests.support.client import V3
 from tests.support.patience import until
 from tests.support.service_process import ServiceProcess, psycopg2, sqlite, write_config
 from tests.support.smtp_process import smtp_process
@@ -103,6 +105,14 @@ class ListTests(DeskCase):
         ended = self.present(session, sid, username="bob", password=PASSWORD)
         self.assertRegistered(ended, "bob")
         self.assertEqual(self.do("list"), "There are no unfinished registrations.")
+
+    def test_onFallbackPage(self) -> None:
+        """What fails on a stage's page of its own is counted as well."""
+        session = self.begin()
+        self.token_stage(session)
+        form = urlencode({"session": session, "token": "wrong"}).encode()
+        self.client.post(f"{V3}/auth/{TOKEN}/fallback/web", form)
+        self.assertIn("waits for token  refused 2 times", self.line())
 
     def id_of(self, name: str) -> str:
         return self.do("list", name=name).split()[0]

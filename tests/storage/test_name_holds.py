@@ -153,6 +153,8 @@ class NameHolds(Tables):
         )
         await users.create_account(own)
         self.assertIsNone(await self.holder("carl"))
+        left = "SELECT session_id FROM uia_sessions WHERE held_until_ms > 0 AND held_name IS NULL"
+        self.assertEqual(await self.rows(left), [])
         await self.rename("three", "dora")
         self.assertIsNone(await self.holder("dora"))
 
