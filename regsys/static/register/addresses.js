@@ -5,7 +5,7 @@ import { _, element } from "./dom.js";
 import { post } from "./requests.js";
 import { proofs } from "./stages.js";
 import { CODE, save, state } from "./state.js";
-import { complain, go, onSubmit, present, refuse } from "./steps.js";
+import { complain, go, isBusy, onSubmit, present, refuse } from "./steps.js";
 import { watch } from "./watch.js";
 
 /** The request that each stage sends for an address, and the sentences about it. */
@@ -86,7 +86,7 @@ export function showCode(stage, signal, failure, flow) {
         waitMs || status === 0 || (status === 401 && flow.nextStage() === stage)
     );
     watch(signal, async () => {
-        if (form.ariaBusy !== "true") {
+        if (!isBusy(form)) {
             await prove().catch((error) => {
                 if (!isWaiting(error)) {
                     return refuse(error, form, signal);
