@@ -90,7 +90,7 @@ export function onSubmit(form, signal, handle) {
 export async function run(form, signal, task) {
     form.querySelectorAll("[role=alert]").forEach((old) => old.remove());
     busy(form, true);
-    const slow = setTimeout(() => tell(_("Working…")), SOON_MS);
+    const slow = setTimeout(() => signal.aborted || tell(_("Working…")), SOON_MS);
     try {
         await patiently(task, tellWait, signal);
     } catch (error) {
