@@ -13,6 +13,7 @@ from tests.support.smtp_process import smtp_process
 
 ALICE = "alice@mail.example"
 ADDRESS, CODE = "Email address", "Code from the mail"
+APP = "https://app.test.example/"
 STEP = "Confirm your email address"
 CONFIRM = "Confirm this address"
 
@@ -27,7 +28,11 @@ class EmailCase(BrowserCase):
         super().setUp()
 
     def serve(self, **options: Any) -> ServiceProcess:
-        mails = {"notif_from": "a@test.example", "smtp_port": self.mails.port}
+        mails = {
+            "notif_from": "a@test.example",
+            "smtp_port": self.mails.port,
+            "client_base_url": APP,
+        }
         options = {"registrations_require_3pid": ["email"], "email": mails, **options}
         return super().serve(rc_3pid_validation=PLENTY, **options)
 
@@ -125,6 +130,38 @@ class RegistrationTests(EmailCase):
         self.page.context.set_offline(False)
         self.press("Send the mail")
         self.assertSent(ALICE)
+
+
+class ApprovalTests(EmailCase):
+    """On a server whose accounts wait for approval."""
+
+    options: ClassVar[Mapping[str, Any]] = {
+        "experimental_features": {
+            "msc3866": {"enabled": True, "require_approval_for_new_accounts": True}
+        },
+        "admin_contact": "mailto:admin@test.example",
+    }
+
+    def test_waits(self) -> None:
+        """The end says that the account waits, how its owner will hear, and whom to ask; nothing
+        leads to signing in. A reload changes none of it."""
+        self.go(REGISTER)
+        self.fill()
+        self.give()
+        self.page.get_by_label(CODE).fill(self.code(self.mail()))
+        self.press()
+        heading = "Your account is waiting for approval"
+        self.page.get_by_role("heading", name=heading, level=1).wait_for()
+        self.page.reload()
+        self.page.get_by_role("heading", name=heading, level=1).wait_for()
+        self.assertEqual(self.page.title(), f"{heading} – test.example")
+        self.page.get_by_text(f"a mail at {ALICE} once that is decided").wait_for()
+        asked = self.page.get_by_role("link", name="admin@test.example")
+        self.assertEqual(asked.get_attribute("href"), "mailto:admin@test.example")
+        self.assertEqual(self.page.locator("#user-id").inner_text(), "@alice:test.example")
+        self.assertFalse(self.page.get_by_text("Enter your user name").is_visible())
+        self.assertFalse(self.page.get_by_text("Open in").is_visible())
+        self.assertGood("waiting")
 
 
 class StagesFirstTests(EmailCase):

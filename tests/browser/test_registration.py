@@ -50,9 +50,62 @@ class OpenTests(BrowserCase):
         self.press()
         self.assertAlert("can contain only the characters")
         self.assertEqual(self.page.evaluate("document.activeElement.id"), "username")
+        self.name("carol", "@carol:test.example is free.")
+        self.assertEqual(self.page.get_by_role("alert").count(), 0)
+        self.service.ask("POST", "/_matrix/client/v3/register", {**taken, "username": "carol"})
+        self.press()
+        self.assertAlert("This user name is taken.")
+        self.assertEqual(self.page.locator("#name-status").inner_text(), "")
         self.name("alice", "@alice:test.example is free.")
+        self.assertEqual(self.page.get_by_role("alert").count(), 0)
         self.press()
         self.assertReady()
+
+    def test_strength(self) -> None:
+        """While a password is typed the page says, after a pause, how hard it is to guess, and what
+        makes it weak. It only advises."""
+        self.page.get_by_label("User name").fill("alice.liddell")
+        status = self.page.get_by_role("status")
+        for typed, words in (
+            ("passw0rd", "Very easy to guess. It has a word that is tried first."),
+            ("Liddell1", "Very easy to guess. It has your name"),
+            (PASSWORD, "Very hard to guess."),
+        ):
+            self.page.get_by_label("Password", exact=True).fill(typed)
+            status.filter(has_text=words).wait_for()
+        self.page.get_by_label("Password", exact=True).fill("aaaaaa")
+        self.press()
+        self.assertReady("@alice.liddell:test.example", "aaaaaa")
+
+    def test_estimate(self) -> None:
+        """The estimate knows what guessers know."""
+        estimate = """async (passwords) => {
+            const address = document.querySelector("link[href*=password_meter]").href;
+            const { estimate } = await import(address);
+            return passwords.map(password => estimate(password, ["alice", "example"]));
+        }"""
+        known = {
+            "": (0, ""),
+            "123456": (0, "sequence"),
+            "Passw0rd!": (0, "common"),
+            "alice2024": (0, "own"),
+            "aaaaaaaaaaaa": (0, "repeat"),
+            "abcabcabcabc": (0, "repeat"),
+            "abcdefghij": (0, "sequence"),
+            "1qaz2wsx": (0, "keys"),
+            "qwertzuiop": (0, "keys"),
+            "24.12.1999": (0, "date"),
+            "hund": (0, ""),
+            "x7#Kp": (1, ""),
+            "kJ8$mq2Lx": (3, ""),
+            "zwiebelturm": (4, ""),
+            "👍🏽 über den Wolken": (4, ""),
+            PASSWORD: (4, ""),
+            "x" * 500 + "correct": (0, "repeat"),
+        }
+        found = self.page.evaluate(estimate, list(known))
+        scores = {word: (it["score"], it["reason"]) for word, it in zip(known, found, strict=True)}
+        self.assertEqual(scores, known)
 
     def test_keyboard(self) -> None:
         """All of it can be done without a mouse, in reading order."""
@@ -112,6 +165,7 @@ class FakeServerTests(BrowserCase):
         self.sent: list[str] = []
         self.page.route("**/v3/register", register)
         self.page.route("**/fallback/web*", page)
+        self.passed = passed
         self.go(REGISTER)
         self.fill()
 
@@ -119,16 +173,55 @@ class FakeServerTests(BrowserCase):
         """The user chooses among those flows that work in a browser and of which none contains
         another; the first words of a stage's form say what it asks for."""
         ways = [["apple"], ["plum"], ["apple", "m.login.dummy"], ["apple", "plum"], ["email"]]
-        plum = '<p role="status">Soon.</p><p>Pick a plum.</p><p>Then eat it.</p>'
-        self.answer(ways, {"apple": ["x"], "plum": [plum]})
+        about = "<p>You bake it.</p>"
+        self.answer(ways, {"apple": [about], "plum": ["x"]})
         self.assertStep("How would you like to go on?")
         buttons = self.page.get_by_role("button")
-        self.assertEqual(buttons.all_inner_texts(), ["apple pie", "plum pie\nPick a plum."])
+        self.assertEqual(buttons.all_inner_texts(), ["apple pie\nYou bake it.", "plum pie"])
         self.assertGood("choice")
-        self.press("plum pie Pick a plum.")
+        self.page.reload()
+        self.assertStep("How would you like to go on?")
+        for _ in range(2):
+            self.page.keyboard.press("Tab")
+        self.page.keyboard.press("Enter")
         self.assertStep("plum pie")
+        self.press("Choose another way")
+        self.assertStep("How would you like to go on?")
+        self.press("apple pie You bake it.")
+        self.assertStep("apple pie")
+        self.page.reload()
+        self.assertStep("apple pie")
+        self.page.get_by_text("You bake it.").wait_for()
+        self.assertGood("stage-of-many")
         self.press("Give it")
         self.page.get_by_text("Your account is ready").wait_for()
+        self.assertEqual(self.passed, ["apple"])
+
+    def test_blocked(self) -> None:
+        """If the script of a captcha is blocked, the page says so at once, and what else there is;
+        if it never comes, too. The step can be tried again."""
+        self.page.route("**/captcha.js", lambda route: route.abort())
+        form = '<p>Solve it.</p><div></div><script src="/captcha.js"></script>'
+        self.answer([["apple"], ["plum"]], {"apple": [form], "plum": ["x"]})
+        self.press("apple pie Solve it.")
+        self.assertAlert("A content blocker or your network may keep it away.")
+        self.page.get_by_text("or choose another way below").wait_for()
+        self.assertGood("blocked")
+        self.page.unroute("**/captcha.js")
+        self.page.route("**/captcha.js", lambda route: None)
+        self.page.clock.install()
+        self.press("Try again")
+        self.page.get_by_text("Solve it.").wait_for()
+        self.page.clock.run_for(13_000)
+        self.assertAlert("A content blocker or your network may keep it away.")
+        self.page.unroute("**/captcha.js")
+        self.page.route("**/captcha.js", lambda route: route.fulfill(body=""))
+        self.press("Try again")
+        self.press("Give it")
+        self.page.clock.resume()
+        self.page.get_by_text("Your account is ready").wait_for()
+        # That the browser could not load it is what the test has done.
+        self.complaints = [it for it in self.complaints if "ERR_FAILED" not in it]
 
     def test_noWay(self) -> None:
         """If each flow has a stage that does not work in a browser, the page says so."""

@@ -94,9 +94,9 @@ export function complainHere(error) {
     if (field === username) {
         forgetName(); // or "free" stood below "taken"
     }
-    if (field === password) {
-        password.required = true;
-    }
+    // The server has lost the session, or its password.
+    password.required = !state.session || field === password;
+    kept.hidden = password.required;
     complain(form, error.message, field);
     form.querySelector("[role=alert]").dataset.about = field?.id ?? "";
 }

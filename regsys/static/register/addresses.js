@@ -5,7 +5,7 @@ import { _, element } from "./dom.js";
 import { post } from "./requests.js";
 import { proofs } from "./stages.js";
 import { CODE, save, state } from "./state.js";
-import { complain, go, onSubmit, present, refuse } from "./steps.js";
+import { complain, go, isBusy, onSubmit, present, refuse } from "./steps.js";
 import { watch } from "./watch.js";
 
 /** The request that each stage sends for an address, and the sentences about it. */
@@ -14,6 +14,7 @@ const kinds = {
         fields: ({ email }) => ({ email: email.value }),
         first: "email",
         address: ({ email }) => email,
+        hasLink: true,
         done: (address) => _("We have sent a mail to {address}.", { address }),
         again: (address) => _("We have sent another mail to {address}.", { address }),
     },
@@ -24,6 +25,7 @@ const kinds = {
         first: "phone_number",
         // The number that the server has understood, not what was typed.
         address: ({ phone_number }, intl_fmt) => intl_fmt ?? phone_number,
+        hasLink: false,
         done: (address) => _("We have sent a text message to {address}.", { address }),
         again: (address) => _("We have sent another text message to {address}.", { address }),
     },
@@ -69,7 +71,6 @@ export function showCode(stage, signal, failure, flow) {
         complain(form, failure.message, field);
     }
     const acts = {
-        other: () => go(stage),
         again: async () => {
             sent.textContent = "";
             await send(stage, fields);
@@ -82,11 +83,12 @@ export function showCode(stage, signal, failure, flow) {
         },
     };
     onSubmit(form, signal, (act) => acts[act ?? "code"]());
+    form.querySelector("[name=other]").addEventListener("click", () => go(stage));
     const isWaiting = ({ status, waitMs }) => (
         waitMs || status === 0 || (status === 401 && flow.nextStage() === stage)
     );
     watch(signal, async () => {
-        if (form.ariaBusy !== "true") {
+        if (!isBusy(form)) {
             await prove().catch((error) => {
                 if (!isWaiting(error)) {
                     return refuse(error, form, signal);
@@ -94,7 +96,7 @@ export function showCode(stage, signal, failure, flow) {
                 throw error;
             });
         }
-    });
+    }, kind.hasLink);
 }
 
 /** Have a message sent there. An attempt has its number until it has succeeded, so that a lost

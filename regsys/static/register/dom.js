@@ -21,3 +21,12 @@ export function element(name, text, attributes = {}) {
     Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
     return made;
 }
+
+/** Set the ARIA state of an element; without a value, or for false, remove it. */
+export function aria(node, name, value) {
+    if (value) {
+        node.setAttribute(`aria-${name}`, value);
+    } else {
+        node.removeAttribute(`aria-${name}`);
+    }
+}

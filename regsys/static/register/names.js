@@ -1,6 +1,6 @@
 // Shows, while a name is typed, what the Matrix ID will be and whether it is free.
 
-import { _, api, find, root } from "./dom.js";
+import { _, api, aria, find, root } from "./dom.js";
 import { ask, told } from "./requests.js";
 import { chosenName, matrixID } from "./state.js";
 
@@ -13,7 +13,7 @@ let typing;
 function tell(text, isWrong = false) {
     status.textContent = text;
     status.className = isWrong ? "bad" : "";
-    username.ariaInvalid = isWrong || null;
+    aria(username, "invalid", isWrong);
 }
 
 /** What was said about the name is no longer true. */

@@ -3,7 +3,7 @@
 
 // The most frequent first.
 const COMMON = (
-    "password qwerty abc iloveyou admin welcome letmein monkey dragon login master hello princess"
+    "password qwerty iloveyou admin welcome letmein monkey dragon login master hello princess"
     + " sunshine football baseball shadow superman batman michael jordan freedom whatever trustno"
     + " secret starwars pokemon computer internet summer winter love lovely flower ninja test user"
     + " guest root pass changeme matrix element passwort hallo schatz geheim sommer deutschland"
@@ -19,7 +19,7 @@ const ROWS = [...KEYS, ...KEYS.map((row) => [...row].reverse().join(""))].join("
 const LEET = { 0: "o", 1: "i", "!": "i", 3: "e", 4: "a", "@": "a", 5: "s", $: "s", 7: "t" };
 const LONGEST = 100; // more characters make no difference
 // The powers of ten of guesses from which on a password is no longer so weak.
-const STEPS = [4, 6.5, 8.5, 10.5];
+const STEPS = [5, 7, 9, 11];
 
 /** The score from 0 to 4, and the kind of the weakest part: "" if there is none. `own` are words
  * that belong to the user, such as the name. */

@@ -96,7 +96,7 @@ function placeForm(stage, signal, page, former, failure, flow) {
     const form = document.importNode(page.querySelector("form"), true);
     former.replaceWith(form);
     const token = stage === TOKEN && !failure && form.elements.token;
-    if (token && !token.ariaInvalid) {
+    if (token && !token.hasAttribute("aria-invalid")) {
         token.value = state.token;
     }
     if (failure) {

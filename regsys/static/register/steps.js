@@ -1,6 +1,6 @@
 // How steps are shown: one at a time, each an entry of the browser's history.
 
-import { _, element, find, root, title as pageTitle } from "./dom.js";
+import { _, aria, element, find, root, title as pageTitle } from "./dom.js";
 import { patiently } from "./requests.js";
 import { state } from "./state.js";
 
@@ -80,7 +80,7 @@ export function present(title, content, isChoice = false) {
 export function onSubmit(form, signal, handle) {
     form.addEventListener("submit", (event) => {
         event.preventDefault();
-        if (form.ariaBusy !== "true") {
+        if (!isBusy(form)) {
             run(form, signal, () => handle(event.submitter?.value));
         }
     }, { signal });
@@ -90,7 +90,7 @@ export function onSubmit(form, signal, handle) {
 export async function run(form, signal, task) {
     form.querySelectorAll("[role=alert]").forEach((old) => old.remove());
     busy(form, true);
-    const slow = setTimeout(() => tell(_("Working…")), SOON_MS);
+    const slow = setTimeout(() => signal.aborted || tell(_("Working…")), SOON_MS);
     try {
         await patiently(task, tellWait, signal);
     } catch (error) {
@@ -112,9 +112,13 @@ export function refuse(error, form, signal) {
 }
 
 function busy(form, is) {
-    form.ariaBusy = is;
+    aria(form, "busy", is);
     // Not `disabled`, which would take the focus away.
-    form.querySelectorAll("button:not([type=button])").forEach((it) => (it.ariaDisabled = is));
+    form.querySelectorAll("button:not([type=button])").forEach((it) => aria(it, "disabled", is));
+}
+
+export function isBusy(form) {
+    return form.hasAttribute("aria-busy");
 }
 
 /** Say what the page is doing. */
@@ -142,8 +146,8 @@ export function complain(form, text, field) {
     form.querySelectorAll("[role=alert]").forEach((old) => old.remove());
     form.prepend(element("p", text, { role: "alert" }));
     if (field) {
-        field.ariaInvalid = true;
-        field.addEventListener("input", () => (field.ariaInvalid = null), { once: true });
+        aria(field, "invalid", true);
+        field.addEventListener("input", () => aria(field, "invalid", false), { once: true });
         field.focus();
     }
 }

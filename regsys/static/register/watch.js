@@ -5,11 +5,11 @@ const MOST_MS = 12_000;
 const FACTOR = 1.3;
 
 /**
- * Call `look` until the signal aborts: every few seconds, and as soon as the person comes back to
- * this page. It may fail, because nothing has happened yet, or because the server is away; after an
+ * Call `look` until the signal aborts: as soon as the person comes back to this page, and if it is
+ * to look `often` every few seconds, too. It may fail, because nothing has happened yet, or because the server is away; after an
  * error with `waitMs` it is left alone for so long.
  */
-export function watch(signal, look) {
+export function watch(signal, look, often) {
     let pauseMs = FIRST_MS;
     let notBefore = 0;
     let timer;
@@ -29,7 +29,9 @@ export function watch(signal, look) {
             looking = false;
         }
         pauseMs = Math.min(pauseMs * FACTOR, MOST_MS);
-        later(pauseMs);
+        if (often) {
+            later(pauseMs);
+        }
     }
 
     function later(ms) {
@@ -50,5 +52,7 @@ export function watch(signal, look) {
     addEventListener("focus", comeBack, { signal });
     addEventListener("pageshow", comeBack, { signal }); // after Back from another page
     signal.addEventListener("abort", () => clearTimeout(timer));
-    later(FIRST_MS);
+    if (often) {
+        later(FIRST_MS);
+    }
 }
