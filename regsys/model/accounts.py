@@ -113,8 +113,8 @@ class NewAccount:
     Registration. ``session_id``: the UIA session that this account finishes; its answer can be
     repeated until ``session_until_ms``. If ``device`` is None, there is no login.
 
-    Internal: ``call``, by which a worker has sent it to this process; None if none has.
-    ``approval_request``: what administrators see of an account that waits for approval.
+    Internal: ``call``, by which a worker has sent it to this process; None if none has;
+    ``approval_request``, what is kept of an account that waits for approval.
     """
 
     key: str

@@ -17,7 +17,7 @@ from regsys.testing.contracts.homeserver_case import HomeserverCase, HomeserverP
 
 # These fields of NewAccount are regsys's own, or say what is to be done: no account has them.
 NOT_OF_AN_ACCOUNT = frozenset(
-    {"key", "session_id", "session_until_ms", "jobs", "device", "upgrades_guest", "call"}
+    "key session_id session_until_ms jobs device upgrades_guest call approval_request".split()
 )
 # Every homeserver must keep these.
 ALWAYS_KEPT = frozenset({"user_id", "is_guest"})
