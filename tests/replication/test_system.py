@@ -21,6 +21,7 @@ from regsys.wiring.process import Process
 from regsys.wiring.subsystem import Subsystem
 from tests.accounts import (
     test_administration,
+    test_approvals,
     test_contradictions,
     test_deactivation,
     test_delegation,
@@ -181,6 +182,12 @@ class WorkerTests(RemoteSystem, SystemCase):
         )
         self.assertRefused(answer, 429, "M_LIMIT_EXCEEDED")
 
+    def test_decidesNothing(self) -> None:
+        """The master alone decides about accounts that wait."""
+        for subsystem, decides in ((self.master, True), (self.subsystem, False)):
+            self.assertEqual(subsystem.approvals is not None, decides)
+            self.assertEqual("approvals" in subsystem.endpoints, decides)
+
     def test_noDoorForClients(self) -> None:
         """No endpoint for workers is among those that are mounted for clients."""
         for subsystem in (self.master, self.subsystem):
@@ -241,6 +248,7 @@ class WiringTests(SystemCase):
 
 # The suites of registration over a subsystem, and of what is written beside it.
 SUITES: Sequence[type[SystemCase]] = (
+    test_approvals.ReasonTests,
     test_signup.OrderTests,
     test_signup.KindTests,
     test_signup.AccountTests,

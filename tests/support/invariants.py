@@ -18,6 +18,10 @@ from regsys.model.token_text import token_hash
 from tests.support.checker import Account
 
 RULES: Mapping[str, str] = {
+    "a decision is carried out": """
+        SELECT a.user_id FROM approvals a JOIN users u ON u.user_id = a.user_id
+        WHERE (a.decision = 'refused' AND NOT u.deactivated)
+        OR (a.decision = 'approved' AND NOT u.approved)""",
     "a name belongs to one account": """
         SELECT LOWER(user_id) FROM users GROUP BY LOWER(user_id) HAVING COUNT(*) > 1""",
     "an account has a profile": """
