@@ -7,13 +7,15 @@ from typing import Any, Mapping, Optional
 
 import attr
 
+from regsys.model.typed import typed
+
 # What has happened, where an account was made or refused. Other entries name an act.
 REGISTERED, REFUSED, ERASED = "registered", "refused", "erased"
 # Letters of a registration token that are told. A short token would be told whole.
 HINT_LETTERS, HINT_PART = 4, 3
 
 
-@attr.frozen(kw_only=True)
+@attr.frozen(kw_only=True, field_transformer=typed)
 class Allowed:
     """By what ``rule`` an account is allowed, for the entry that is written with it. ``by``: who
     makes it for its person; None if they do that themselves. ``address``: where it is asked for

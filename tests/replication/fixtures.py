@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from regsys.model import LoginTerms, NewAccount, NewDevice, Threepid
+from regsys.model.audit import Allowed
 from regsys.model.jobs import NewJob
 from regsys.testing.contracts.case import NOW_MS, user
 from tests.contracts.writer import logins
@@ -88,6 +89,7 @@ OURS = NewAccount(
     session_until_ms=NOW_MS + 4,
     device=NewDevice(login=logins().issue(ALICE, TERMS, "key"), display_name="my phone"),
     jobs=(NewJob(kind="greet", payload={"name": "Alice"}, job_id="job", dedup_key="greet alice"),),
+    allowed=Allowed(rule="flow", address="192.0.2.0/24", details={"stages": ["m.login.dummy"]}),
 )
 # 0.1 sends this for OURS.
 OUR_ACCOUNT: Body = {
@@ -133,6 +135,12 @@ OUR_ACCOUNT: Body = {
                 "dedup_key": "greet alice",
             }
         ],
+        "allowed": {
+            "rule": "flow",
+            "by": None,
+            "address": "192.0.2.0/24",
+            "details": {"stages": ["m.login.dummy"]},
+        },
         "terms": {
             "device_id": "PHONE",
             "is_guest": False,

@@ -112,6 +112,8 @@ class RegisterUserTests(SynchronousTestCase):
             (BadJSON, {"account": {**ours, "admin": "hush"}}),
             (BadJSON, {"account": {**ours, "device": "hush"}}),
             (BadJSON, {"account": {**ours, "threepids": [1]}}),
+            (BadJSON, {"account": {**ours, "allowed": "hush"}}),
+            (BadJSON, {"account": {**ours, "allowed": {"rule": 1}}}),
             (BadJSON, {"account": {**ours, "user_id": "alice"}}),
             (BadJSON, {"account": {**ours, "created_ms": 2**63}}),
             (BadJSON, {"account": {**ours, "session_until_ms": -1}}),
