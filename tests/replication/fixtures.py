@@ -124,6 +124,8 @@ OUR_ACCOUNT: Body = {
         "extra": {},
         "session_id": "session",
         "session_until_ms": NOW_MS + 4,
+        "suspended": False,
+        "shadow": {},
         "jobs": [
             {
                 "kind": "greet",
