@@ -127,6 +127,8 @@ OUR_ACCOUNT: Body = {
         "session_id": "session",
         "session_until_ms": NOW_MS + 4,
         "yields_to_holds": False,
+        "suspended": False,
+        "shadow": {},
         "jobs": [
             {
                 "kind": "greet",
