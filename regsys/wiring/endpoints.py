@@ -65,9 +65,7 @@ def endpoints(
     if stores.own is not None:
         made += _own_accounts(parts, stores, stores.own, rules)
         if rules.administration is not None and parts.delegation is None:
-            made += administration.endpoints(
-                parts, stores.own, rules.administration, rules.handler, auth
-            )
+            made += administration.endpoints(parts, stores.own, rules.administration, auth)
     if stores.addresses is not None:
         made += _account_threepids(parts, stores, stores.addresses, rules)
     if config.introspection_secret is not None:
