@@ -15,7 +15,7 @@ from regsys.errors import (
     UserDeactivated,
     UserNotFound,
 )
-from regsys.model import Secret, Threepid, UserID
+from regsys.model import Created, Registration, Secret, Threepid, UserID
 from regsys.model.administration import AccountChange, UserEntry
 from regsys.model.devices import ALL_DEVICES, WhichDevices
 from regsys.storage.account_changes import AccountChangeStore
@@ -32,9 +32,9 @@ class Administration:
     """``by`` is who makes a change: an administrator's user ID, or CLI. What logs devices out also
     tells the homeserver whose auth service this is, as if the user had done it.
 
-    ``end_account``: RegistrationHandler.deactivated, which a worker has its master do. If
-    ``hasher`` is None, accounts have no passwords here. Each method raises UserNotFound for a user
-    who is not here.
+    ``register``, ``end_account``: RegistrationHandler.register_user and .deactivated, which a
+    worker has its master do. If ``hasher`` is None, accounts have no passwords here. Each method
+    that takes a user ID raises UserNotFound for a user who is not here.
     """
 
     users: UserListStore
@@ -42,6 +42,7 @@ class Administration:
     devices: DeviceStore
     threepids: AccountThreepids
     bindings: Bindings
+    register: Callable[[Registration], Awaitable[Created]]
     end_account: Callable[[UserID, bool], Awaitable[bool]]
     hasher: Optional[HashingPool]
 
@@ -50,6 +51,11 @@ class Administration:
         if self.hasher is None:
             raise PasswordChangeDisabled()
         return await self.hasher.hash(password)
+
+    async def create(self, registration: Registration, by: str) -> None:
+        """Make an account, which is ``by_admin``. Raises as RegistrationHandler.register_user."""
+        created = await self.register(attr.evolve(registration, by_admin=True))
+        log.info("{by} has made {user_id}", by=by, user_id=str(created.user_id))
 
     async def change(self, change: AccountChange) -> Sequence[str]:
         """As AccountChangeStore.write."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Awaitable, Callable, Collection, Mapping, Optional, Sequence
+from typing import Any, Collection, Mapping, Optional, Sequence
 
 import attr
 from twisted.internet.interfaces import IReactorTime
@@ -11,7 +11,7 @@ from regsys import clock, json_body
 from regsys.accounts.administration import Administration
 from regsys.errors import BadJSON, InvalidParam, MissingParam
 from regsys.http import Call, Endpoint, Reply
-from regsys.model import Created, Registration, Requester, Secret, Threepid, UserID
+from regsys.model import Registration, Requester, Secret, Threepid, UserID
 from regsys.model.administration import AccountChange
 from regsys.storage.user_details import UserDetails
 from regsys.web.admin_queries import local_user
@@ -27,11 +27,10 @@ MAX_ID = 512
 
 @attr.frozen(kw_only=True)
 class Changes:
-    """``register``: RegistrationHandler.register_user."""
+    """``user_types``: those that there are here."""
 
     users: Users
     administration: Administration
-    register: Callable[[Registration], Awaitable[Created]]
     user_types: Collection[str]
     clock: IReactorTime
 
@@ -50,13 +49,15 @@ class Changes:
         if wanted.password is not None:
             password_hash = await self.administration.hash_of(wanted.password)
         if found is None:
-            await self._create(user_id, wanted, password_hash)
+            await self._create(user_id, wanted, password_hash, str(who.user_id))
             password_hash = None
         await self._change(user_id, wanted, password_hash, who)
         return await self.users.reply(user_id, 201 if found is None else 200)
 
-    async def _create(self, user_id: UserID, wanted: _Wanted, password_hash: Optional[str]) -> None:
-        await self.register(
+    async def _create(
+        self, user_id: UserID, wanted: _Wanted, password_hash: Optional[str], by: str
+    ) -> None:
+        await self.administration.create(
             Registration(
                 localpart=user_id.localpart,
                 password_hash=password_hash,
@@ -64,8 +65,9 @@ class Changes:
                 user_type=wanted.user_type or None,
                 display_name=wanted.display_name or None,
                 threepids=tuple(wanted.threepids or ()),
-                by_admin=True,
-            )
+                approved=wanted.approved,
+            ),
+            by,
         )
 
     async def _change(

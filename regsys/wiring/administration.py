@@ -34,6 +34,7 @@ def administration(
         devices=own.devices,
         threepids=held,
         bindings=threepids.bindings(parts, held),
+        register=handler.register_user,
         end_account=handler.deactivated,
         hasher=parts.process.hasher if parts.config.passwords.localdb_enabled else None,
     )
@@ -43,7 +44,6 @@ def endpoints(
     parts: Parts,
     own: OwnTables,
     administration: Administration,
-    handler: RegistrationHandler,
     auth: IAuth,
 ) -> Iterator[Endpoint]:
     """Those that administrators' tools know. As the auth service of a homeserver regsys has none
@@ -60,7 +60,6 @@ def endpoints(
         admin_changes.Changes(
             users=users,
             administration=administration,
-            register=handler.register_user,
             user_types=config.registration.user_types,
             clock=parts.clock,
         )

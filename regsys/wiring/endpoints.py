@@ -72,9 +72,7 @@ def endpoints(
     if stores.own is not None:
         made += _own_accounts(parts, stores, stores.own, rules)
         if rules.administration is not None and parts.delegation is None:
-            made += administration.endpoints(
-                parts, stores.own, rules.administration, rules.handler, auth
-            )
+            made += administration.endpoints(parts, stores.own, rules.administration, auth)
     if approvals is not None:
         made += approvals.endpoints(parts, auth, rules.passwords, pages)
     if stores.addresses is not None:

@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from regsys.accounts.administration import Administration
 from regsys.errors import GuestForbidden, ThreepidDenied, ThreepidInUse, UserNotFound
-from regsys.model import Secret, Threepid, UserID
+from regsys.model import Registration, Secret, Threepid, UserID
 from regsys.model.administration import CLI
 from tests.accounts.test_delegation import DelegatedCase
 from tests.doubles.synapse import HANG_UP
@@ -117,6 +117,7 @@ class OwnTests(AccountCase):
         """The log says who has changed what, without anything secret."""
         administration, by = administration_of(self), "@root:test.example"
         with capturedLogs() as events:
+            self.wait(administration.create(Registration(localpart="carol"), by))
             self.wait(administration.set_password(ALICE, Secret("another horse"), by))
             self.wait(administration.set_admin(ALICE, True, by))
             self.wait(administration.set_admin(ALICE, True, by))
@@ -125,6 +126,7 @@ class OwnTests(AccountCase):
             self.wait(administration.deactivate(BOB, False, by))
         lines = [formatEvent(event) for event in events]
         for line in (
+            f"{by} has made @carol:test.example",
             f"{by} has changed {ALICE}: password",
             f"{by} has changed {ALICE}: admin",
             f"cli has changed {ALICE}: approved",
