@@ -66,6 +66,23 @@ class HousekeepingTests(SynchronousTestCase):
         clock.advance(60)
         self.assertEqual(len(shelves[1].goes), 2)
 
+    def test_looks(self) -> None:
+        """At the end of each round it looks at what is left; a look that fails is logged, and ends
+        neither the round nor the loop."""
+        clock, shelf, seen = Clock(), Shelf(3), []
+
+        async def fails() -> None:
+            raise Unavailable()
+
+        async def look() -> None:
+            seen.append(shelf.rows)
+
+        with capturedLogs() as events:
+            Housekeeping([shelf], clock, [fails, look]).start()
+            clock.advance(60)
+        self.assertEqual(seen, [0, 0])
+        self.assertEqual([event["log_level"].name for event in events], ["warn"] * 2)
+
     def test_batches(self) -> None:
         """Many rows go some at a time. Between one batch and the next the database belongs to
         others for three times as long as the batch took, and for a moment at least."""
