@@ -26,6 +26,7 @@ export function showWelcome(signal) {
     heading.tabIndex = -1;
     show(find("welcome"), heading.textContent, heading);
     root.querySelector(".progress").hidden = true;
+    find("sign-in")?.remove(); // what is next stands above it
     document.title = `${heading.textContent} – ${root.dataset.serverName}`;
 }
 
