@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis.strategies import integers
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.templates import STATIC, Templates
+from regsys.templates import Templates
+from regsys.templates.static_files import STATIC
 from regsys.templates.brand import Brand, BrandFile
 from regsys.templates.colours import (
     DARK_GROUNDS,
