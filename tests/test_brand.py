@@ -10,7 +10,6 @@ from hypothesis.strategies import integers
 from twisted.trial.unittest import SynchronousTestCase
 
 from regsys.templates import Templates
-from regsys.templates.static_files import STATIC
 from regsys.templates.brand import Brand, BrandFile
 from regsys.templates.colours import (
     DARK_GROUNDS,
@@ -20,6 +19,7 @@ from regsys.templates.colours import (
     readable_on,
     text_on,
 )
+from regsys.templates.static_files import STATIC
 from tests.support.pictures import PNG, SVG
 
 STYLE = (STATIC / "style.css").read_text("utf-8")

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Optional
+from typing import Iterator
 
 from regsys.accounts.administration import Administration
 from regsys.accounts.handler import RegistrationHandler
-from regsys.accounts.newcomers import Newcomers
 from regsys.http import Endpoint
 from regsys.interfaces import IAuth
 from regsys.storage.account_changes import AccountChangeStore
 from regsys.storage.user_details import UserDetailsStore
 from regsys.storage.user_lists import UserListStore
-from regsys.threepids.changes import ThreepidWriter
+from regsys.threepids.identity_server_bindings import Bindings
 from regsys.web import admin_changes, admin_devices, admin_users
-from regsys.wiring import threepids
 from regsys.wiring.parts import Parts
 from regsys.wiring.stores import OwnTables
 
 
 def administration(
-    parts: Parts,
-    own: OwnTables,
-    addresses: ThreepidWriter,
-    handler: RegistrationHandler,
-    newcomers: Optional[Newcomers],
+    parts: Parts, own: OwnTables, bindings: Bindings, handler: RegistrationHandler
 ) -> Administration:
     database = parts.process.database
-    held = threepids.of_accounts(parts, addresses, newcomers)
     return Administration(
         users=UserListStore(database),
         changes=AccountChangeStore(database, own.devices.ended, own.devices.logged_out),
         devices=own.devices,
-        threepids=held,
-        bindings=threepids.bindings(parts, held),
+        threepids=bindings.threepids,
+        bindings=bindings,
         register=handler.register_user,
         end_account=handler.deactivated,
         hasher=parts.process.hasher if parts.config.passwords.localdb_enabled else None,

@@ -17,6 +17,7 @@ from regsys.consent import Consents
 from regsys.interfaces import IBlocking
 from regsys.interfaces.internal import ILimiter, IPhoneValidation, IRegistrationWriter
 from regsys.registration_tokens import RegistrationTokens
+from regsys.threepids.identity_server_bindings import Bindings
 from regsys.threepids.validation import Validations
 from regsys.uia.reauthentication import Reauthentication
 from regsys.wiring import accounts, activity, administration, threepids, uia, validations
@@ -26,9 +27,9 @@ from regsys.wiring.foundation import Foundation
 @attr.frozen(kw_only=True)
 class Rules:
     """If ``passwords`` is None, no password is compared. If ``reauthentication`` is None, no stage
-    lets a user confirm a request. If ``administration`` is None, accounts are not ours. If
-    ``newcomers`` is None, nobody is suspended.
-    ``token_limit`` is that of guesses at registration tokens."""
+    lets a user confirm a request. If ``bindings`` is None, accounts have no addresses. If
+    ``administration`` is None, accounts are not ours. If ``newcomers`` is None, nobody is
+    suspended. ``token_limit`` is that of guesses at registration tokens."""
 
     handler: RegistrationHandler
     blocking: IBlocking
@@ -42,6 +43,7 @@ class Rules:
     phones: IPhoneValidation
     passwords: Optional[PasswordCheck]
     reauthentication: Optional[Reauthentication]
+    bindings: Optional[Bindings]
     administration: Optional[Administration]
 
 
@@ -55,11 +57,14 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
     signup = uia.signup(parts, handler, names, newcomers, token_limit, stores.users)
     sessions = validations.validations(parts, stores, newcomers, signup)
     passwords = accounts.password_check(parts, stores)
-    administered = None
-    if stores.own is not None and stores.addresses is not None:
-        administered = administration.administration(
-            parts, stores.own, stores.addresses, handler, base.newcomers
+    bindings = None
+    if stores.addresses is not None:
+        bindings = threepids.bindings(
+            parts, threepids.of_accounts(parts, stores.addresses, base.newcomers)
         )
+    administered = None
+    if stores.own is not None and bindings is not None:
+        administered = administration.administration(parts, stores.own, bindings, handler)
     return Rules(
         handler=handler,
         blocking=blocking,
@@ -75,5 +80,6 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
         phones=validations.phones(parts, sessions),
         passwords=passwords,
         reauthentication=uia.reauthentication(parts, stores, passwords),
+        bindings=bindings,
         administration=administered,
     )
