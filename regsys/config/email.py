@@ -12,7 +12,7 @@ from typing import Mapping, Optional, Sequence
 import attr
 
 from regsys.config.hosts import ascii_host
-from regsys.config.values import Reader, is_given, knows_only
+from regsys.config.values import Reader, is_given, is_url, knows_only
 from regsys.model import Secret
 
 # The kinds of mails. The names of templates and options follow from them.
@@ -52,7 +52,8 @@ class EmailConfig:
     administrator's file that replaces it; those of confirmation pages are
     ``registration_failure.html`` and so on. ``template_dir`` has such files besides
     ``templates.custom_template_directory``. ``notifies_newcomers``: an account that is registered
-    with an email address gets an email pusher.
+    with an email address gets an email pusher. ``client_base_url``: where people's web app is;
+    None if that is not known.
     """
 
     host: str
@@ -70,6 +71,7 @@ class EmailConfig:
     templates: Mapping[str, str] = attr.field(factory=dict)
     template_dir: Optional[str] = None
     notifies_newcomers: bool = False
+    client_base_url: Optional[str] = None
 
     @property
     def plain_login(self) -> bool:
@@ -107,11 +109,21 @@ def read_email(reader: Reader, template_directory: Optional[str]) -> Optional[Em
         templates=_read_templates(section, directories),
         template_dir=template_dir,
         notifies_newcomers=notifies and newcomers,
+        client_base_url=_read_client(section),
     )
     if not is_set:
         return None
     _check_security(section, config)
     return config
+
+
+def _read_client(section: Reader) -> Optional[str]:
+    url = section.text("client_base_url")
+    if url is not None and not is_url(url):
+        mend = "write the whole address of the web app, such as https://app.example.com/"
+        section.problem("client_base_url", "not an http or https URL", mend, url)
+        return None
+    return url
 
 
 def _read_host(section: Reader, name: str, mend: str) -> Optional[str]:

@@ -14,7 +14,7 @@ from regsys.config.values import Reader
 # A later version may use these.
 LATER = frozenset(
     """
-    dont_notify_new_devices_for email.client_base_url
+    dont_notify_new_devices_for
     email.invite_client_location email.riot_base_url
     enable_set_avatar_url
     listeners[].request_id_header listeners[].resources[].compress

@@ -79,10 +79,21 @@ class EmailTests(EmailCase):
 
     def test_unused(self) -> None:
         """Options about clients have no effect yet, and are listed so."""
-        names = ("invite_client_location", "client_base_url", "riot_base_url")
+        names = ("invite_client_location", "riot_base_url")
         config = self.parse({"email": {**SENDER, **dict.fromkeys(names, "x")}})
         self.assertEqual(set(config.unused), {f"email.{name}" for name in names})
         self.assertEqual(config.warnings, ())
+
+    def test_client(self) -> None:
+        """The address of the web app must be one."""
+        self.assertIsNone(self.email().client_base_url)
+        url = "https://app.example/#/"
+        self.assertEqual(self.email(client_base_url=url).client_base_url, url)
+        self.assertProblem(
+            {"email": {**SENDER, "client_base_url": "app.example"}},
+            "email.client_base_url",
+            "https://",
+        )
 
 
 class SenderTests(EmailCase):

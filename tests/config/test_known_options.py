@@ -10,7 +10,7 @@ class UnusedTests(ConfigCase):
         """An option without effect is listed under its dotted name, and causes no warning."""
         config = self.parse(
             {
-                "email": {"notif_from": "a@example.com", "client_base_url": "https://app.example/"},
+                "email": {"notif_from": "a@example.com", "riot_base_url": "https://app.example/"},
                 "rc_user_directory": {"per_second": 1, "burst_count": 2},
                 "experimental_features": {"msc3860": True, "msc3866": {"enabled": True}},
                 "database": {"name": "sqlite3", "txn_limit": 4, "args": {"database": "x.db"}},
@@ -21,7 +21,7 @@ class UnusedTests(ConfigCase):
         self.assertEqual(
             set(config.unused),
             {
-                "email.client_base_url",
+                "email.riot_base_url",
                 "rc_user_directory",
                 "experimental_features.msc3860",
                 "database.txn_limit",
