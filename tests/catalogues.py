@@ -1,7 +1,8 @@
 """``python -m tests.catalogues``: update ``regsys/locale``, and report what is untranslated.
 
 A sentence that is new or has changed stands in each catalogue without a translation; write that
-into the ``.po``, and run this again for the ``.mo``.
+into the ``.po``, and run this again for the ``.mo``. There are two: ``scripts.mo`` has what scripts
+may show, their own sentences and those of errors, because a page brings it along.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PACKAGE = LOCALES.parent
 METHODS = [
     ("**/templates/**", "jinja2"),
     ("templates/**", "jinja2"),
-    ("static/*.js", "javascript"),
+    ("static/**.js", "javascript"),
     ("**.py", "python"),
 ]
 JINJA = {"trimmed": "false", "newstyle_gettext": "true", "silent": "false"}
@@ -94,6 +95,16 @@ def compiled(catalogue: Catalog) -> bytes:
     return file.getvalue()
 
 
+def for_scripts(catalogue: Catalog) -> Catalog:
+    """The sentences that do not stand in templates alone."""
+    chosen = Catalog(catalogue.locale)
+    for message in catalogue:
+        places = [place for place, _ in message.locations]
+        if message.id and any(not place.startswith("templates/") for place in places):
+            chosen.add(message.id, message.string)
+    return chosen
+
+
 def missing(catalogue: Catalog) -> list[str]:
     """The sentences without a translation."""
     known = {message.id for message in catalogue if message.string and not message.fuzzy}
@@ -110,6 +121,7 @@ def update(language: str) -> Catalog:
         file.write(HEADER.format(language).encode())
         write_po(file, catalogue, omit_header=True, ignore_obsolete=True, include_lineno=False)
     target.with_suffix(".mo").write_bytes(compiled(catalogue))
+    target.with_name("scripts.mo").write_bytes(compiled(for_scripts(catalogue)))
     return catalogue
 
 

@@ -41,6 +41,12 @@ class CatalogueTests(SynchronousTestCase):
             written = {m.id: m.string for m in catalogues.read(language) if m.id}
             with catalogues.path(language).with_suffix(".mo").open("rb") as file:
                 self.assertEqual(Catalogue(file).messages, written, language)
+            with catalogues.path(language).with_name("scripts.mo").open("rb") as file:
+                some = Catalogue(file).messages
+            self.assertLessEqual(some.items(), written.items(), language)
+            self.assertIn("This user name is taken.", some)  # a refusal's
+            self.assertIn("{id} is free.", some)  # a script's
+            self.assertNotIn("Confirm your email address", some)  # a template's
 
     def test_pages(self) -> None:
         """Pages are completely in the reader's language: their text, a refusal, the script's

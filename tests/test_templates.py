@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
+from posixpath import dirname, join, normpath
+from typing import Iterable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from regsys.templates import Templates, best_language, static_files
+from regsys.templates import Templates, best_language
+from regsys.templates import static_files as static_files_module
+from regsys.templates.static_files import STATIC, served_files, static_files
 
 
 class LanguageTests(SynchronousTestCase):
@@ -58,3 +64,34 @@ class TemplatesTests(SynchronousTestCase):
     def test_static(self) -> None:
         """The files of the pages are known by their path."""
         self.assertEqual(static_files()["style.css"].name, "style.css")
+
+    def test_imports(self) -> None:
+        """A script imports others by addresses that change with them, at any depth, and nothing
+        that is not there."""
+        scripts = {name: content.decode() for name, content in served_files().items()}
+        pattern = re.compile(r'^(?:import|export) .* from "(.*)";$', re.MULTILINE)
+        known = {address.partition("/regsys/")[2] for address in self.addresses(scripts)}
+        found = 0
+        for name, script in scripts.items():
+            if name.startswith("register"):
+                for imported in pattern.findall(script):
+                    found += 1
+                    self.assertIn(normpath(join(dirname(name), imported)), known)
+        self.assertGreater(found, 20)
+
+    def addresses(self, scripts: Iterable[str]) -> list[str]:
+        (self.theirs / "a.txt").write_text("{% for name in names %}{{ static(name) }} {% endfor %}")
+        return self.load().render("a.txt", (), names=list(scripts)).split()
+
+    def test_versions(self) -> None:
+        """If a script changes, so do the addresses of all that import it."""
+        before = self.addresses(["register.js", "register/steps.js", "register/dom.js"])
+        folder = Path(self.mktemp())
+        shutil.copytree(STATIC, folder)
+        with (folder / "register/dom.js").open("a") as file:
+            file.write("// changed")
+        self.patch(static_files_module, "STATIC", folder)
+        served_files.cache_clear()
+        self.addCleanup(served_files.cache_clear)
+        after = self.addresses(["register.js", "register/steps.js", "register/dom.js"])
+        self.assertEqual([old == new for old, new in zip(before, after, strict=True)], [False] * 3)

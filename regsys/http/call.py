@@ -38,7 +38,8 @@ class Call:
     token, because sessions keep it. ``path_args``: the decoded ``{name}`` segments of the
     endpoint's path. ``repr`` shows neither query nor body, which may hold secrets. If
     ``access_token`` is None, none was sent; a malformed one is INVALID_TOKEN. ``gone`` fires when
-    the client has disconnected or got its answer; None if that is not known.
+    the client has disconnected or got its answer; None if that is not known. ``takes_gzip``:
+    the client can read an answer that is compressed with gzip.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Call:
     body: bytes = attr.field(default=b"", repr=False)
     languages: Sequence[str] = ()
     gone: Optional[Deferred[Any]] = attr.field(default=None, eq=False, repr=False)
+    takes_gzip: bool = False
 
     def object(self) -> dict[str, Any]:
         """The body as a JSON object; errors as of ``regsys.json_body.parse_object``."""
@@ -107,6 +109,7 @@ def read_call(
         body=body,
         languages=_languages(request),
         gone=gone,
+        takes_gzip=_takes_gzip(request),
     )
 
 
@@ -155,6 +158,13 @@ def _user_agent(request: IRequest) -> str:
     if not agent.isprintable():
         agent = "".join(filter(str.isprintable, agent))
     return agent[:USER_AGENT_LIMIT]
+
+
+def _takes_gzip(request: IRequest) -> bool:
+    headers = request.requestHeaders.getRawHeaders(b"Accept-Encoding") or ()
+    codings = (coding.strip().lower() for header in headers for coding in header.split(b","))
+    # A client that gives it a weight can do without: weights are rare, and 0 forbids it.
+    return b"gzip" in codings
 
 
 def _languages(request: IRequest) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gettext
-import hashlib
 import traceback
 from pathlib import Path
 from typing import Any, Mapping, Sequence
@@ -21,12 +20,11 @@ from jinja2 import (
 )
 from twisted.logger import Logger
 
+from regsys.templates.static_files import STATIC_PATH, served_files, version
+
 _log = Logger()
 HERE = Path(__file__).parent
 LOCALES = HERE.parent / "locale"
-STATIC = HERE.parent / "static"
-# The path of the pages' static files, below the service's public address.
-STATIC_PATH = "_matrix/static/regsys/"
 
 SOURCE_LANGUAGE = "en"
 
@@ -40,12 +38,6 @@ def best_language(wanted: Sequence[str], offered: Sequence[str]) -> str:
         if match:
             return match
     return by_tag.get(SOURCE_LANGUAGE, offered[0])
-
-
-def static_files() -> Mapping[str, Path]:
-    """The files that pages need, by their path below ``STATIC_PATH``."""
-    files = (path for path in sorted(STATIC.rglob("*")) if path.is_file())
-    return {path.relative_to(STATIC).as_posix(): path for path in files}
 
 
 class Catalogue(gettext.GNUTranslations):
@@ -79,8 +71,8 @@ class Templates:
         for undefined variables."""
         root = urlsplit(public_baseurl).path
         addresses = {
-            name: f"{root}{STATIC_PATH}{name}?v={hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
-            for name, path in static_files().items()
+            name: f"{root}{STATIC_PATH}{name}?v={version(content)}"
+            for name, content in served_files().items()
         }
         languages = [SOURCE_LANGUAGE, *(path.name for path in sorted(LOCALES.glob("*/")))]
 
@@ -99,9 +91,9 @@ class Templates:
     def render(self, name: str, languages: Sequence[str], **values: Any) -> str:
         """The rendered template, in the best of the reader's ``languages``. Its variables are the
         ``values``, and ``language``, ``root`` (the path that all our URLs begin with),
-        ``static(file)``, ``translated(sentence)``, ``catalogue`` (all sentences of its language,
-        for scripts), and ``wanted`` (the ``languages``) with ``best_language``, for content that
-        has languages of its own.
+        ``static(file)``, ``translated(sentence)``, ``catalogue`` (what scripts may say in its
+        language: their sentences and those of errors), and ``wanted`` (the ``languages``) with
+        ``best_language``, for content that has languages of its own.
 
         Templates are checked at the start. If one fails later, because it has changed since, the
         built-in one of that name is rendered instead, if there is one, and an error is logged.
@@ -176,9 +168,10 @@ def _environment(
         catalogue={},
         best_language=best_language,
     )
-    translations = gettext.translation("regsys", LOCALES, [language], Catalogue, fallback=True)
-    if isinstance(translations, Catalogue):
-        environment.globals["catalogue"] = translations.messages
+    translations = gettext.translation("regsys", LOCALES, [language], fallback=True)
+    scripts = gettext.translation("scripts", LOCALES, [language], Catalogue, fallback=True)
+    if isinstance(scripts, Catalogue):
+        environment.globals["catalogue"] = scripts.messages
     # For sentences that are not written in a template, such as an error's. The result is plain text
     # that templates escape.
     environment.globals["translated"] = translations.gettext

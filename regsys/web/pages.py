@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import mimetypes
 from typing import Any, Mapping
@@ -13,10 +14,12 @@ from twisted.logger import Logger
 from regsys.errors import RegistrationError, Unavailable
 from regsys.http import Call, Endpoint, Handler, Reply
 from regsys.http.reply import File, Page, refusal
-from regsys.templates import STATIC_PATH, Templates, fault, static_files
+from regsys.templates import Templates, fault
+from regsys.templates.static_files import STATIC_PATH, served_files
 
 _log = Logger()
 
+_BYTES = "application/octet-stream"
 # Administrators' own pages may have inline styles, but no script.
 ADMINISTRATORS_SOURCES: Mapping[str, tuple[str, ...]] = {
     "style-src": ("'unsafe-inline'",),
@@ -74,15 +77,19 @@ def cannot_render(template: str, error: Exception) -> Unavailable:
 
 
 def static() -> Endpoint:
-    """The style sheets, scripts and catalogues that pages load."""
-    files = {
-        f"/{STATIC_PATH}{name}": File(
-            path.read_bytes(), mimetypes.guess_type(name)[0] or "application/octet-stream"
-        )
-        for name, path in static_files().items()
-    }
+    """The style sheets, scripts and catalogues that pages load. They hold no secret, so they may be
+    compressed."""
+    files, compressed = dict[str, File](), dict[str, File]()
+    for name, content in served_files().items():
+        path, kind = f"/{STATIC_PATH}{name}", mimetypes.guess_type(name)[0] or _BYTES
+        files[path] = File(content, kind)
+        # The time stands in its header: without 0 two processes would serve different bytes.
+        compressed[path] = File(gzip.compress(content, mtime=0), kind)
 
     async def get(call: Call) -> Reply:
-        return Reply(files[call.path])
+        headers = {"Vary": "Accept-Encoding"}
+        if not call.takes_gzip:
+            return Reply(files[call.path], headers=headers)
+        return Reply(compressed[call.path], headers={**headers, "Content-Encoding": "gzip"})
 
     return Endpoint("static", tuple(files), {"GET": get})

@@ -136,6 +136,9 @@ def _samples() -> Iterator[tuple[str, dict[str, Any]]]:
                 "proves_email": on,
                 "countries": (("DE", "49"),) if on else (),
                 "names_are_secret": on,
+                "scripts": ("register/dom.js",),
+                "clients": ({"name": "app", "url": "https://app.example/"},) if on else (),
+                "admin_contact": "mailto:admin@example.com" if on else None,
             },
         )
 

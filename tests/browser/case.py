@@ -39,7 +39,7 @@ WAIT_MS = int(PATIENCE_S * 1000)
 # What the console reports as an error although it is none: a status of 400 or above, and that a
 # test has taken the page offline.
 NO_COMPLAINT = re.compile("the server responded|net::ERR_INTERNET_DISCONNECTED")
-DESKTOP = {"width": 1100, "height": 800}
+DESKTOP = {"width": 1280, "height": 800}
 REGISTER = "/_matrix/static/client/register/"
 PASSWORD = "correct horse battery staple"
 PLENTY = {"per_second": 1000, "burst_count": 1000}
@@ -169,11 +169,11 @@ class BrowserCase(SynchronousTestCase):
         self.page.get_by_role("heading", name=title, level=2).wait_for()
         self.assertEqual(self.page.locator("[aria-current=step]").inner_text(), title)
 
-    def assertReady(self, user_id: str = "@alice:test.example") -> None:
+    def assertReady(self, user_id: str = "@alice:test.example", password: str = PASSWORD) -> None:
         """The account exists: the page names it, and it can be logged in to."""
         self.page.get_by_text("Your account is ready").wait_for()
         self.assertEqual(self.page.locator("#user-id").inner_text(), user_id)
-        login = {"type": "m.login.password", "user": user_id, "password": PASSWORD}
+        login = {"type": "m.login.password", "user": user_id, "password": password}
         answer = self.service.ask("POST", "/_matrix/client/v3/login", login)
         self.assertEqual(answer.json["user_id"], user_id)
 

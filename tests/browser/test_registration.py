@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar, Mapping
 
 from tests.browser.case import PASSWORD, PLENTY, REGISTER, BrowserCase
@@ -50,15 +49,67 @@ class OpenTests(BrowserCase):
         self.press()
         self.assertAlert("can contain only the characters")
         self.assertEqual(self.page.evaluate("document.activeElement.id"), "username")
+        self.name("carol", "@carol:test.example is free.")
+        self.assertEqual(self.page.get_by_role("alert").count(), 0)
+        self.service.ask("POST", "/_matrix/client/v3/register", {**taken, "username": "carol"})
+        self.press()
+        self.assertAlert("This user name is taken.")
+        self.assertEqual(self.page.locator("#name-status").inner_text(), "")
         self.name("alice", "@alice:test.example is free.")
+        self.assertEqual(self.page.get_by_role("alert").count(), 0)
         self.press()
         self.assertReady()
+
+    def test_strength(self) -> None:
+        """While a password is typed the page says, after a pause, how hard it is to guess, and what
+        makes it weak. It only advises."""
+        self.page.get_by_label("User name").fill("alice.liddell")
+        status = self.page.get_by_role("status")
+        for typed, words in (
+            ("passw0rd", "Very easy to guess. It has a word that is tried first."),
+            ("Liddell1", "Very easy to guess. It has your name"),
+            (PASSWORD, "Very hard to guess."),
+        ):
+            self.page.get_by_label("Password", exact=True).fill(typed)
+            status.filter(has_text=words).wait_for()
+        self.page.get_by_label("Password", exact=True).fill("aaaaaa")
+        self.press()
+        self.assertReady("@alice.liddell:test.example", "aaaaaa")
+
+    def test_estimate(self) -> None:
+        """The estimate knows what guessers know."""
+        estimate = """async (passwords) => {
+            const address = document.querySelector("link[href*=password_meter]").href;
+            const { estimate } = await import(address);
+            return passwords.map(password => estimate(password, ["alice", "example"]));
+        }"""
+        known = {
+            "": (0, ""),
+            "123456": (0, "sequence"),
+            "Passw0rd!": (0, "common"),
+            "alice2024": (0, "own"),
+            "aaaaaaaaaaaa": (0, "repeat"),
+            "abcabcabcabc": (0, "repeat"),
+            "abcdefghij": (0, "sequence"),
+            "1qaz2wsx": (0, "keys"),
+            "qwertzuiop": (0, "keys"),
+            "24.12.1999": (0, "date"),
+            "hund": (0, ""),
+            "x7#Kp": (1, ""),
+            "kJ8$mq2Lx": (3, ""),
+            "zwiebelturm": (4, ""),
+            "👍🏽 über den Wolken": (4, ""),
+            PASSWORD: (4, ""),
+            "x" * 500 + "correct": (0, "repeat"),
+        }
+        found = self.page.evaluate(estimate, list(known))
+        scores = {word: (it["score"], it["reason"]) for word, it in zip(known, found, strict=True)}
+        self.assertEqual(scores, known)
 
     def test_keyboard(self) -> None:
         """All of it can be done without a mouse, in reading order."""
         press = self.page.keyboard.press
         self.page.get_by_role("heading", name="Name and password").wait_for()
-        press("Tab")
         self.page.keyboard.type("alice")
         press("Tab")
         self.page.keyboard.type(PASSWORD)
@@ -68,7 +119,7 @@ class OpenTests(BrowserCase):
         press("Tab")
         press("Enter")
         self.assertReady()
-        self.assertEqual(self.page.evaluate("document.activeElement.tagName"), "H2")
+        self.assertEqual(self.page.evaluate("document.activeElement.tagName"), "H1")
 
     def test_unreachable(self) -> None:
         """If the connection is lost, the page says so, and keeps what was typed."""
@@ -78,81 +129,6 @@ class OpenTests(BrowserCase):
         self.page.context.set_offline(False)
         self.press()
         self.assertReady()
-
-
-class FakeServerTests(BrowserCase):
-    """With answers that a server might give, made by the test."""
-
-    def answer(self, ways: list[list[str]], forms: Mapping[str, list[str]]) -> None:
-        """Offer these flows; each stage has a page that shows these forms one after another, and is
-        passed after the last; a stage without forms has no page."""
-        challenge = {"session": "S", "flows": [{"stages": way} for way in ways], "params": {}}
-        passed: list[str] = []
-        left = {stage: list(forms[stage]) for stage in forms}
-
-        def register(route: Any) -> None:
-            done = any(set(way) <= set(passed) for way in ways)
-            body = {"user_id": "@alice:test.example"} if done else challenge
-            body = {**body, "completed": passed}
-            route.fulfill(status=200 if done else 401, body=json.dumps(body))
-
-        def page(route: Any) -> None:
-            stage = route.request.url.split("/auth/")[1].split("/")[0]
-            if stage not in forms:
-                return route.fulfill(status=404, body="<h1>Nothing here</h1>")
-            if route.request.method == "POST":
-                self.sent.append(route.request.post_data)
-                left[stage].pop(0)
-            if not left[stage]:
-                passed.append(stage)
-                return route.fulfill(body="<h1>Passed</h1>")
-            status = 503 if "alert" in left[stage][0] else 200
-            form = f"<form>{left[stage][0]}<button>Give it</button></form>"
-            return route.fulfill(status=status, body=f"<h1>{stage} pie</h1>{form}")
-
-        self.sent: list[str] = []
-        self.page.route("**/v3/register", register)
-        self.page.route("**/fallback/web*", page)
-        self.go(REGISTER)
-        self.fill()
-
-    def test_choice(self) -> None:
-        """The user chooses among those flows that work in a browser and of which none contains
-        another."""
-        ways = [["apple"], ["plum"], ["apple", "m.login.dummy"], ["apple", "plum"], ["email"]]
-        self.answer(ways, {"apple": ["x"], "plum": ["x"]})
-        self.assertStep("How would you like to go on?")
-        buttons = self.page.get_by_role("button")
-        self.assertEqual(buttons.all_inner_texts(), ["apple pie", "plum pie"])
-        self.assertGood("choice")
-        self.press("plum pie")
-        self.assertStep("plum pie")
-        self.press("Give it")
-        self.page.get_by_text("Your account is ready").wait_for()
-
-    def test_noWay(self) -> None:
-        """If each flow has a stage that does not work in a browser, the page says so."""
-        self.answer([["email"], ["apple", "email"]], {"apple": ["x"]})
-        self.assertAlert("only an app can do")
-
-    def test_script(self) -> None:
-        """A stage's form brings its script, which runs here as on the stage's own page; if that
-        page fails, this one shows the error and lets the user retry."""
-        from playwright.sync_api import expect
-
-        script = "document.querySelector('[name=solution]').value = 'solved'"
-        self.page.route("**/captcha.js", lambda route: route.fulfill(body=script))
-        form = '<input name="solution"><script src="/captcha.js"></script>'
-        trouble = '<p role="alert">The judge is asleep.</p>' + form
-        self.answer([["apple"]], {"apple": [form, trouble]})
-        for alert in ("", "The judge is asleep."):
-            self.assertStep("apple pie")
-            if alert:
-                self.assertAlert(alert)
-            expect(self.page.locator("[name=solution]")).to_have_value("solved")
-            self.press("Give it")
-        self.page.get_by_text("Your account is ready").wait_for()
-        self.assertEqual(self.sent, ["solution=solved"] * 2)
 
 
 class PolicyTests(BrowserCase):

@@ -49,6 +49,17 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(self.call("/by/a%2Fb/%C3%BC+").path_args, {"name": "a/b", "other": "ü+"})
         self.assertEqual(self.call().path_args, {})
 
+    def test_gzip(self) -> None:
+        """A client may name the encodings that it can read, in one header or more."""
+        for headers, takes in (
+            ([], False),
+            ([b"Accept-Encoding: br"], False),
+            ([b"Accept-Encoding: br, GZIP"], True),
+            ([b"Accept-Encoding: br", b"Accept-Encoding: gzip"], True),
+            ([b"Accept-Encoding: gzip;q=0"], False),
+        ):
+            self.assertEqual(self.raw_call(*headers).takes_gzip, takes, headers)
+
     def test_query(self) -> None:
         """A query parameter is decoded; of duplicates the first counts, a missing one is None."""
         call = self.call("/echo?a=1&a=2&u=%C3%BC+x&e=")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import html
 import re
 
+from regsys.http import Call
+from regsys.http.reply import File
+from regsys.model import Client
+from regsys.templates.static_files import STATIC, STATIC_PATH, served_files
+from regsys.web.pages import static
 from tests.web.test_fallback import PageCase
 
 PATH = "/_matrix/static/client/register/"
@@ -43,6 +49,49 @@ class RegistrationPageTests(PageCase):
         self.system(public_baseurl="https://hs.example/deep")
         self.assertIn('data-api="/deep/_matrix/client/v3/"', self.page())
         self.assertIn("https://hs.example/deep/", self.page())
+
+    def test_modules(self) -> None:
+        """The page names every module of its script, so that the browser loads them at once; each
+        of them is there."""
+        addresses = re.findall('rel="modulepreload" href="(.*?)"', self.page())
+        names = {address.rpartition("/")[2].partition("?")[0] for address in addresses}
+        folder = STATIC / "register"
+        self.assertEqual(names, {path.name for path in folder.iterdir()})
+        for address in addresses:
+            self.assertEqual(self.client.get(address).status, 200, address)
+
+    def test_compressed(self) -> None:
+        """Static files are compressed for clients that can read that, and no cache mixes the two
+        up."""
+        endpoint = static()
+        whole = served_files()["register.js"]
+        for takes_gzip in (True, False):
+            call = Call(
+                method="GET",
+                path=f"/{STATIC_PATH}register.js",
+                uri="/",
+                client=Client("10.0.0.1"),
+                takes_gzip=takes_gzip,
+            )
+            reply = self.wait(endpoint.handlers["GET"](call))
+            assert isinstance(reply.body, File)
+            self.assertEqual(reply.headers["Vary"], "Accept-Encoding")
+            self.assertEqual(reply.headers.get("Content-Encoding"), "gzip" if takes_gzip else None)
+            content = reply.body.content
+            self.assertEqual(gzip.decompress(content) if takes_gzip else content, whole)
+
+    def test_end(self) -> None:
+        """The end leads to the configured web app, and tells whom to ask."""
+        self.assertNotIn("Open in", self.page())
+        self.system(
+            email={"notif_from": "a@hs.example", "client_base_url": "https://app.example/#/"},
+            admin_contact="https://hs.example/help",
+        )
+        page = self.page()
+        self.assertIn('href="https://app.example/#/">Open in app.example<', page)
+        self.assertIn('<a href="https://hs.example/help">https://hs.example/help</a>', page)
+        self.system(admin_contact="javascript:alert(1)")
+        self.assertIn('<span id="contact">javascript:alert(1)</span>', self.page())
 
     def test_closed(self) -> None:
         """If registration is closed a page says so."""
