@@ -129,6 +129,7 @@ OUR_ACCOUNT: Body = {
         "yields_to_holds": False,
         "suspended": False,
         "shadow": {},
+        "approval_request": None,
         "jobs": [
             {
                 "kind": "greet",

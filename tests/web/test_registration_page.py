@@ -9,6 +9,7 @@ import re
 from regsys.http import Call
 from regsys.http.reply import File
 from regsys.model import Client
+from regsys.templates.brand import UNBRANDED
 from regsys.templates.static_files import STATIC, STATIC_PATH, served_files
 from regsys.web.pages import static
 from tests.web.test_fallback import PageCase
@@ -63,7 +64,7 @@ class RegistrationPageTests(PageCase):
     def test_compressed(self) -> None:
         """Static files are compressed for clients that can read that, and no cache mixes the two
         up."""
-        endpoint = static()
+        endpoint = static(UNBRANDED)
         whole = served_files()["register.js"]
         for takes_gzip in (True, False):
             call = Call(
