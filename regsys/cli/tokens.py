@@ -10,12 +10,12 @@ from typing import Any, Awaitable, Callable, Mapping, Union
 
 import attr
 
-from regsys.accounts.allowed import COMMAND_LINE
 from regsys.cli.results import Done
 from regsys.cli.tables import json_text, printable
 from regsys.cli.times import utc
 from regsys.config.values import duration_ms
 from regsys.errors import InvalidParam, TokenNotFound
+from regsys.model.administration import CLI
 from regsys.model.registration_tokens import RegistrationToken
 from regsys.registration_tokens import RegistrationTokens
 from regsys.web.registration_page import registration_page_url
@@ -26,7 +26,7 @@ async def _create(tokens: RegistrationTokens, arguments: Namespace) -> str:
     if arguments.expires is not None:
         settings["expiry_ms"] = tokens.now_ms() + _duration(arguments.expires)
     new = await tokens.create(
-        token=arguments.token, length=arguments.length, settings=settings, by=COMMAND_LINE
+        token=arguments.token, length=arguments.length, settings=settings, by=CLI
     )
     link = registration_page_url(arguments.configuration, new.token)
     if arguments.json:
@@ -57,7 +57,7 @@ async def _show(tokens: RegistrationTokens, arguments: Namespace) -> str:
 
 
 async def _revoke(tokens: RegistrationTokens, arguments: Namespace) -> str:
-    changed = await tokens.change(arguments.token, {"revoked": not arguments.undo}, COMMAND_LINE)
+    changed = await tokens.change(arguments.token, {"revoked": not arguments.undo}, CLI)
     return _line(changed, tokens.now_ms())
 
 
@@ -66,7 +66,7 @@ async def _delete(tokens: RegistrationTokens, arguments: Namespace) -> Done:
     deleted = {}
     for name in dict.fromkeys(arguments.tokens):
         try:
-            await tokens.delete(name)
+            await tokens.delete(name, CLI)
             deleted[name] = True
         except TokenNotFound:
             deleted[name] = False

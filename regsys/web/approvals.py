@@ -78,6 +78,7 @@ def decided_json(decided: Decided) -> dict[str, Any]:
         "by": decided.by,
         "decided_ts": decided.decided_ms,
         "is_new": decided.is_new,
+        "released": decided.released,
     }
 
 

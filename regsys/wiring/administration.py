@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Optional
+from typing import Iterator
 
 from regsys.accounts.administration import Administration
 from regsys.accounts.handler import RegistrationHandler
-from regsys.accounts.newcomers import Newcomers
 from regsys.http import Endpoint
 from regsys.interfaces import IAuth
 from regsys.storage.account_changes import AccountChangeStore
@@ -15,25 +14,27 @@ from regsys.storage.user_lists import UserListStore
 from regsys.threepids.changes import ThreepidWriter
 from regsys.web import admin_changes, admin_devices, admin_users
 from regsys.wiring import threepids
+from regsys.wiring.foundation import Foundation
 from regsys.wiring.parts import Parts
 from regsys.wiring.stores import OwnTables
 
 
 def administration(
-    parts: Parts,
+    base: Foundation,
     own: OwnTables,
     addresses: ThreepidWriter,
     handler: RegistrationHandler,
-    newcomers: Optional[Newcomers],
 ) -> Administration:
-    database = parts.process.database
-    held = threepids.of_accounts(parts, addresses, newcomers)
+    parts, database = base.parts, base.parts.process.database
+    held = threepids.of_accounts(parts, addresses, base.newcomers)
     return Administration(
         users=UserListStore(database),
         changes=AccountChangeStore(database, own.devices.ended, own.devices.logged_out),
         devices=own.devices,
         threepids=held,
         bindings=threepids.bindings(parts, held),
+        approvals=base.approvals(own),
+        audit=parts.audit,
         register=handler.register_user,
         end_account=handler.deactivated,
         hasher=parts.process.hasher if parts.config.passwords.localdb_enabled else None,

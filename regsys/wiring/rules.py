@@ -57,9 +57,7 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
     passwords = accounts.password_check(parts, stores)
     administered = None
     if stores.own is not None and stores.addresses is not None:
-        administered = administration.administration(
-            parts, stores.own, stores.addresses, handler, base.newcomers
-        )
+        administered = administration.administration(base, stores.own, stores.addresses, handler)
     return Rules(
         handler=handler,
         blocking=blocking,
