@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import getpass
 import sys
 import time
@@ -31,6 +32,7 @@ from regsys.model import Registration, Secret
 from regsys.model.administration import CLI
 from regsys.processes.service import serve as serve_process
 from regsys.storage.jobs import JobStore
+from regsys.web.registration_page import registration_page_url
 from regsys.wiring.jobs import warnings
 from regsys.wiring.process import prepare
 from regsys.wiring.subsystem import Subsystem
@@ -176,8 +178,10 @@ def _deciding(subsystem: Subsystem) -> Approvals:
 
 def token(config: Config, arguments: argparse.Namespace) -> int:
     work = registration_tokens.ACTIONS[arguments.action]
-    arguments.configuration = config
-    return _with_subsystem(config, lambda subsystem: work(subsystem.registration_tokens, arguments))
+    link_of = functools.partial(registration_page_url, config)
+    return _with_subsystem(
+        config, lambda subsystem: work(subsystem.registration_tokens, arguments, link_of)
+    )
 
 
 def tokens(config: Config, arguments: argparse.Namespace) -> int:
