@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Awaitable, Callable, Optional, Sequence
+from typing import Any, Awaitable, Callable, Mapping, Optional, Sequence
 
 import attr
 from twisted.logger import Logger
 
+from regsys.accounts.approvals import Approvals
+from regsys.audit.audit_log import AuditLog
 from regsys.credentials.hashing import HashingPool
 from regsys.errors import (
     GuestForbidden,
@@ -18,7 +20,7 @@ from regsys.errors import (
 from regsys.model import Created, Registration, Secret, Threepid, UserID
 from regsys.model.administration import AccountChange, UserEntry
 from regsys.model.devices import ALL_DEVICES, WhichDevices
-from regsys.storage.account_changes import AccountChangeStore
+from regsys.storage.account_changes import AccountChangeStore, Entries
 from regsys.storage.devices import DeviceStore
 from regsys.storage.user_lists import UserListStore
 from regsys.threepids.account import AccountThreepids
@@ -26,11 +28,21 @@ from regsys.threepids.identity_server_bindings import Bindings
 
 log = Logger()
 
+# What the audit log calls a change, by the field that is changed.
+ACTS: Mapping[str, str] = {
+    "password": "password-set",
+    "admin": "admin-set",
+    "user_type": "user-type-set",
+    "display_name": "display-name-set",
+    "external_ids": "external-id-set",
+}
+
 
 @attr.frozen(kw_only=True)
 class Administration:
-    """``by`` is who makes a change: an administrator's user ID, or CLI. What logs devices out also
-    tells the homeserver whose auth service this is, as if the user had done it.
+    """``by`` is who makes a change: an administrator's user ID, or CLI. Each has an entry in the
+    audit log, in its transaction or right after it. What logs devices out also tells the homeserver
+    whose auth service this is, as if the user had done it.
 
     ``register``, ``end_account``: RegistrationHandler.register_user and .deactivated, which a
     worker has its master do. If ``hasher`` is None, accounts have no passwords here. Each method
@@ -42,6 +54,8 @@ class Administration:
     devices: DeviceStore
     threepids: AccountThreepids
     bindings: Bindings
+    approvals: Approvals
+    audit: AuditLog
     register: Callable[[Registration], Awaitable[Created]]
     end_account: Callable[[UserID, bool], Awaitable[bool]]
     hasher: Optional[HashingPool]
@@ -54,12 +68,12 @@ class Administration:
 
     async def create(self, registration: Registration, by: str) -> None:
         """Make an account, which is ``by_admin``. Raises as RegistrationHandler.register_user."""
-        created = await self.register(attr.evolve(registration, by_admin=True))
+        created = await self.register(attr.evolve(registration, by_admin=True, made_by=by))
         log.info("{by} has made {user_id}", by=by, user_id=str(created.user_id))
 
     async def change(self, change: AccountChange) -> Sequence[str]:
         """As AccountChangeStore.write."""
-        changed = await self.changes.write(change)
+        changed = await self.changes.write(change, self._entries(change))
         if changed:
             log.info(
                 "{by} has changed {user_id}: {fields}",
@@ -96,8 +110,13 @@ class Administration:
         return bool(await self.change(AccountChange(user_id=user_id, by=by, admin=admin)))
 
     async def set_approved(self, user_id: UserID, approved: bool, by: str) -> bool:
-        """Whether this has changed it. Raises as ``change``."""
-        return bool(await self.change(AccountChange(user_id=user_id, by=by, approved=approved)))
+        """Whether this has changed it. Raises as Approvals.approve and .withdraw."""
+        found = await self.existing(user_id)
+        if found.deactivated and found.approved is approved:
+            return False
+        if approved:
+            return (await self.approvals.approve(user_id, by)).is_new
+        return await self.approvals.withdraw(user_id, by)
 
     async def log_out(
         self, user_id: UserID, device_ids: Optional[Sequence[str]], by: str
@@ -115,13 +134,17 @@ class Administration:
                 user_id=str(user_id),
                 count=len(ended),
             )
+            await self._tell(user_id, by, "logged-out", {"devices": len(ended)})
         return ended
 
     async def deactivate(self, user_id: UserID, erase: bool, by: str) -> bool:
         """As RegistrationHandler.deactivated: ``erase`` also removes the display name."""
-        await self.existing(user_id)
+        found = await self.existing(user_id)
         log.info("{by} deactivates {user_id}", by=by, user_id=str(user_id))
-        return await self.end_account(user_id, erase)
+        unbound = await self.end_account(user_id, erase)
+        if not found.deactivated or (erase and not found.erased):
+            await self._tell(user_id, by, "deactivated", {"erase": erase})
+        return unbound
 
     async def check_threepids(self, user_id: UserID, wanted: Sequence[Threepid]) -> None:
         """Raise ThreepidInUse if another account has one of these now: an address is never
@@ -150,6 +173,8 @@ class Administration:
         for medium, address in held - asked.keys():
             await self.bindings.delete(user_id, medium, address)
         log.info("{by} has changed the addresses of {user_id}", by=by, user_id=str(user_id))
+        counts = {"added": len(asked.keys() - held), "removed": len(held - asked.keys())}
+        await self._tell(user_id, by, "addresses-set", counts)
         return True
 
     async def existing(self, user_id: UserID) -> UserEntry:
@@ -165,3 +190,18 @@ class Administration:
         if found.deactivated:
             raise UserDeactivated()
         return found
+
+    def _entries(self, change: AccountChange) -> Entries:
+        details: Mapping[str, Mapping[str, Any]] = {
+            "admin": {"admin": change.admin},
+            "password": {"ends_logins": change.ends_logins},
+        }
+        return {
+            field: self.audit.entries(
+                by=change.by, what=act, user_id=change.user_id, details=details.get(field)
+            )
+            for field, act in ACTS.items()
+        }
+
+    async def _tell(self, user_id: UserID, by: str, what: str, details: Mapping[str, Any]) -> None:
+        await self.audit.changed(by=by, what=what, user_id=user_id, details=details)

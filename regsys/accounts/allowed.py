@@ -8,8 +8,8 @@ from regsys.audit.audit_log import AuditLog
 from regsys.model import NewAccount, Registration
 from regsys.model.audit import Allowed, token_hint
 
-# Who makes accounts: whoever knows the shared secret, the command line, a module by its name.
-SHARED_SECRET, COMMAND_LINE = "shared-secret", "cli"
+# Whoever knows the shared secret makes accounts.
+SHARED_SECRET = "shared-secret"  # noqa: S105 - a word, no secret
 
 
 def by_module(name: str) -> str:

@@ -10,6 +10,8 @@ from twisted.logger import Logger
 
 from regsys import clock
 from regsys.accounts.deactivation import OwnDeactivation
+from regsys.accounts.newcomers import Newcomers
+from regsys.audit.audit_log import AuditLog
 from regsys.errors import AlreadyDecided, InvalidParam, UserNotFound
 from regsys.model import User, UserID
 from regsys.model.approvals import (
@@ -23,6 +25,8 @@ from regsys.model.approvals import (
 from regsys.model.jobs import NewJob
 from regsys.storage.approvals import ApprovalStore, NewDecision
 
+# What the audit log calls the decisions. There "refused" is a registration that was not let in.
+ACTS = {Decision.APPROVED: "approved", Decision.REFUSED: "rejected"}
 # Accounts of one page.
 MOST, DEFAULT = 1000, 100
 
@@ -40,15 +44,17 @@ class WaitingPage:
 
 @attr.frozen(kw_only=True)
 class Approvals:
-    """For accounts in our own tables; only the process that writes them has one.
+    """For accounts in our own tables. ``by`` is the administrator's user ID, or CLI.
 
     ``find`` looks an account up by its localpart. ``mails``: people are told by mail what was
-    decided, if they have validated an address.
+    decided, if they have validated an address. ``newcomers``: who may be suspended; None if nobody.
     """
 
     store: ApprovalStore
     find: Callable[[str], Awaitable[Optional[User]]]
     deactivation: OwnDeactivation
+    newcomers: Optional[Newcomers]
+    audit: AuditLog
     start_jobs: Callable[[Sequence[NewJob]], None]
     clock: IReactorTime
     mails: bool
@@ -72,13 +78,24 @@ class Approvals:
         return await self.store.decided(user_id)
 
     async def approve(self, user_id: UserID, by: str) -> Decided:
-        """Let the account log in, and tell its person. ``by``: the administrator's user ID, or
-        "cli".
+        """Let the account log in, and tell its person. A suspended newcomer is released.
 
         Idempotent: an account that was approved before stays so, and ``is_new`` is False. Raises
         UserNotFound, AlreadyDecided if it was refused, UserDeactivated if it has ended otherwise.
         """
-        return await self._decide(user_id, by, Decision.APPROVED, None)
+        decided = await self._decide(user_id, by, Decision.APPROVED, None)
+        if self.newcomers is not None and await self.newcomers.release(decided.user_id, by):
+            return attr.evolve(decided, released=True)
+        return decided
+
+    async def withdraw(self, user_id: UserID, by: str) -> bool:
+        """Have an account wait that need not, as if nothing had been decided; False if it waits
+        already. Raises UserNotFound, UserDeactivated, and InvalidParam for a guest."""
+        entries = self.audit.entries(by=by, what="approval-withdrawn", user_id=user_id)
+        if not await self.store.withdraw(user_id, entries):
+            return False
+        log.info("{by} has {user_id} wait for approval", by=by, user_id=str(user_id))
+        return True
 
     async def refuse(self, user_id: UserID, reason: Optional[str], by: str) -> Decided:
         """Deactivate the account, and tell its person why. Its addresses are free again at once,
@@ -110,6 +127,7 @@ class Approvals:
             reason=reason,
             finish=finish if decision is Decision.REFUSED else None,
             mails=self.mails,
+            entries=self.audit.entries(by=by, what=ACTS[decision], user_id=user.user_id),
         )
         decided, jobs = await self.store.decide(new)
         if jobs:

@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from regsys import clock
 from regsys.accounts.auto_join import AutoJoinPlanner
+from regsys.audit.audit_log import AuditLog
 from regsys.config.newcomers import NewcomersConfig
 from regsys.consent import Consents
 from regsys.errors import UserNotFound
@@ -48,12 +49,14 @@ class Newcomers:
     consents: Consents
     rooms: Optional[AutoJoinPlanner]
     start_jobs: Callable[[Sequence[NewJob]], None]
+    audit: AuditLog
     clock: IReactorTime
 
-    async def release(self, user_id: UserID) -> bool:
+    async def release(self, user_id: UserID, by: str) -> bool:
         """Let this newcomer speak. False if they are not suspended by us. It is a job, which has
-        only begun when this returns. Idempotent."""
-        begun = await self.store.begin_release(user_id, clock.now_ms(self.clock))
+        only begun when this returns. ``by``: the administrator's user ID, or CLI. Idempotent."""
+        entries = self.audit.entries(by=by, what="released", user_id=user_id)
+        begun = await self.store.begin_release(user_id, clock.now_ms(self.clock), entries)
         if begun:
             self.start_jobs(begun)
         return bool(begun)

@@ -40,7 +40,7 @@ class AuditLog:
     def entries(
         self,
         *,
-        by: str,
+        by: Optional[str],
         what: str,
         user_id: Optional[object] = None,
         details: Optional[Mapping[str, Any]] = None,
@@ -48,16 +48,17 @@ class AuditLog:
         """The entry of a change, for ``regsys.storage.audit.record(txn, entries)`` in the
         transaction that makes it; none if the log is off.
 
-        ``by``: who changes it, ``@admin:server``, ``cli`` or a module's name. ``what``: such as
-        ``deactivated``. ``user_id``: the account that is changed; None if it is something else.
-        ``details``: JSON, without secrets. The address is that of the request under way, if any.
+        ``by``: who changes it, ``@admin:server``, ``cli`` or a module's name; None if the person of
+        the account does. ``what``: such as ``deactivated``. ``user_id``: the account that is
+        changed; None if it is something else. ``details``: JSON, without secrets. The address is
+        that of the request under way, if any.
         """
         return ()
 
     async def changed(
         self,
         *,
-        by: str,
+        by: Optional[str],
         what: str,
         user_id: Optional[object] = None,
         details: Optional[Mapping[str, Any]] = None,
@@ -109,7 +110,7 @@ class WrittenAuditLog(AuditLog):
     def entries(
         self,
         *,
-        by: str,
+        by: Optional[str],
         what: str,
         user_id: Optional[object] = None,
         details: Optional[Mapping[str, Any]] = None,
@@ -127,7 +128,7 @@ class WrittenAuditLog(AuditLog):
     async def changed(
         self,
         *,
-        by: str,
+        by: Optional[str],
         what: str,
         user_id: Optional[object] = None,
         details: Optional[Mapping[str, Any]] = None,

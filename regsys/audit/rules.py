@@ -30,6 +30,7 @@ RULES: Mapping[type[RegistrationError], str] = {
     errors.ThreepidDenied: "address-denied",
     errors.ThreepidInUse: "address-in-use",
     errors.UnknownToken: "access-token",
+    errors.UsernameHeld: "name-held",
     errors.UsernameReserved: "name-reserved",
     errors.UsernameTaken: "name-taken",
     errors.WrongMac: "shared-secret",

@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace
 from typing import Awaitable, Callable, Mapping, Sequence
 
 from regsys.accounts.approvals import Approvals
+from regsys.cli.names import user_id_of
+from regsys.cli.newcomers import RELEASED
+from regsys.cli.results import Done
+from regsys.cli.tables import json_text, printable
 from regsys.cli.times import utc
 from regsys.errors import AlreadyDecided, RegistrationError, UserNotFound
 from regsys.model import UserID
+from regsys.model.administration import CLI
 from regsys.model.approvals import Decided, WaitingAccount
-from regsys.web.approvals import account_json, decided_json, user_id_of
+from regsys.web.approvals import account_json, decided_json
 
-BY = "cli"
-Action = Callable[[Approvals, str, Namespace], Awaitable[str]]
+Action = Callable[[Approvals, str, Namespace], Awaitable[Done]]
 
 
-async def _list(approvals: Approvals, server_name: str, arguments: Namespace) -> str:
+async def _list(approvals: Approvals, server_name: str, arguments: Namespace) -> Done:
     page = await approvals.waiting(arguments.most)
     if arguments.json:
-        return json.dumps([account_json(it) for it in page.accounts], indent=2, ensure_ascii=False)
+        return Done(json_text([account_json(it) for it in page.accounts]))
     lines = [_line(account) for account in page.accounts]
     if page.next_token is not None:
         lines.append(f"These are the oldest {arguments.most}; --most N shows more.")
-    return "\n".join(lines) or "Nobody waits for approval."
+    return Done("\n".join(lines) or "Nobody waits for approval.")
 
 
-async def _approve(approvals: Approvals, server_name: str, arguments: Namespace) -> str:
-    return await _decide(arguments, server_name, lambda user_id: approvals.approve(user_id, BY))
+async def _approve(approvals: Approvals, server_name: str, arguments: Namespace) -> Done:
+    return await _decide(arguments, server_name, lambda user_id: approvals.approve(user_id, CLI))
 
 
-async def _refuse(approvals: Approvals, server_name: str, arguments: Namespace) -> str:
+async def _refuse(approvals: Approvals, server_name: str, arguments: Namespace) -> Done:
     return await _decide(
-        arguments, server_name, lambda user_id: approvals.refuse(user_id, arguments.reason, BY)
+        arguments, server_name, lambda user_id: approvals.refuse(user_id, arguments.reason, CLI)
     )
 
 
@@ -43,8 +46,8 @@ ACTIONS: Mapping[str, Action] = {"list": _list, "approve": _approve, "refuse": _
 
 async def _decide(
     arguments: Namespace, server_name: str, decide: Callable[[UserID], Awaitable[Decided]]
-) -> str:
-    """Decide about each name; all are tried. RegistrationError if any of them failed."""
+) -> Done:
+    """Decide about each name; all are tried."""
     done: list[Decided] = []
     problems: list[str] = []
     for name in arguments.names:
@@ -55,18 +58,14 @@ async def _decide(
         except AlreadyDecided as error:
             problems.append(error.text.rstrip("."))
         except RegistrationError as error:
-            problems.append(f"{name}: {error.text}")
+            problems.append(f"{name}: {error.reason or error.text}")
     if arguments.json:
-        text = json.dumps([decided_json(it) for it in done], indent=2, ensure_ascii=False)
+        text = json_text([decided_json(it) for it in done])
     else:
         text = "\n".join(map(_decided_line, done))
     if not problems:
-        return text
-    # What was done is told on standard output all the same.
-    if text:
-        print(text)
-        sys.stdout.flush()
-    raise RegistrationError("\nregsys: ".join(problems))
+        return Done(text)
+    return Done(text, 1, "\nregsys: ".join(map(printable, problems)))
 
 
 def _line(account: WaitingAccount) -> str:
@@ -79,10 +78,12 @@ def _line(account: WaitingAccount) -> str:
         # On one line, whatever is in it.
         json.dumps(account.reason, ensure_ascii=False) if account.reason else "",
     ]
-    return "  ".join(filter(None, about))
+    return printable("  ".join(filter(None, about)))
 
 
 def _decided_line(decided: Decided) -> str:
+    if decided.released:
+        return RELEASED.format(decided.user_id)
     text = f"{decided.user_id} is {decided.decision.value}"
     if decided.is_new:
         return f"{text}."

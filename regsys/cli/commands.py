@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import getpass
 import sys
 import time
@@ -12,7 +13,6 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 
 from regsys import logs, wiring
-from regsys.accounts.allowed import COMMAND_LINE
 from regsys.accounts.approvals import Approvals
 from regsys.accounts.usernames import ascii_lower
 from regsys.cli import adoption, checks, connect, processes
@@ -29,8 +29,10 @@ from regsys.cli.results import Done
 from regsys.config import Config
 from regsys.errors import HomeserverUnavailable, RegistrationError
 from regsys.model import Registration, Secret
+from regsys.model.administration import CLI
 from regsys.processes.service import serve as serve_process
 from regsys.storage.jobs import JobStore
+from regsys.web.registration_page import registration_page_url
 from regsys.wiring.jobs import warnings
 from regsys.wiring.process import prepare
 from regsys.wiring.subsystem import Subsystem
@@ -138,7 +140,7 @@ def register_user(config: Config, arguments: argparse.Namespace) -> int:
             password=Secret(password),
             admin=arguments.admin,
             by_admin=True,
-            made_by=COMMAND_LINE,
+            made_by=CLI,
             takes_over=arguments.existing,
         )
         created = await subsystem.handler.register_user(registration)
@@ -150,7 +152,7 @@ def register_user(config: Config, arguments: argparse.Namespace) -> int:
 def approve_user(config: Config, arguments: argparse.Namespace) -> int:
     async def approve(subsystem: Subsystem) -> str:
         user_id = user_id_of(arguments.name, config.server_name)
-        return await waiting_users.approve(subsystem, _deciding(subsystem), user_id)
+        return await waiting_users.approve(_deciding(subsystem), user_id)
 
     return _with_subsystem(config, approve)
 
@@ -176,8 +178,10 @@ def _deciding(subsystem: Subsystem) -> Approvals:
 
 def token(config: Config, arguments: argparse.Namespace) -> int:
     work = registration_tokens.ACTIONS[arguments.action]
-    arguments.configuration = config
-    return _with_subsystem(config, lambda subsystem: work(subsystem.registration_tokens, arguments))
+    link_of = functools.partial(registration_page_url, config)
+    return _with_subsystem(
+        config, lambda subsystem: work(subsystem.registration_tokens, arguments, link_of)
+    )
 
 
 def tokens(config: Config, arguments: argparse.Namespace) -> int:

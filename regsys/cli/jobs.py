@@ -5,11 +5,11 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Awaitable, Callable, Mapping
 
-from regsys.accounts.allowed import COMMAND_LINE
 from regsys.audit.audit_log import AuditLog
 from regsys.cli.tables import printable
 from regsys.cli.times import utc
 from regsys.errors import JobNotFound
+from regsys.model.administration import CLI
 from regsys.model.jobs import WaitingJob
 from regsys.storage.jobs import JobStore
 
@@ -29,7 +29,7 @@ async def _retry(jobs: JobStore, arguments: Namespace, now_ms: int, audit: Audit
     if not count:
         return "Nothing to retry: no failed job is waiting for a later attempt."
     details = {"count": count} if arguments.all else {"job_id": arguments.job_id}
-    await audit.changed(by=COMMAND_LINE, what="jobs-retried", details=details)
+    await audit.changed(by=CLI, what="jobs-retried", details=details)
     return f"{count} to be tried again, within seconds, by regsys serve."
 
 

@@ -13,17 +13,17 @@ from regsys.model.administration import CLI
 from regsys.wiring.subsystem import Subsystem
 
 NOBODY = "No newcomer is suspended."
+RELEASED = "{} is no longer suspended, as soon as the homeserver is told."
 
 
-async def approve(subsystem: Subsystem, approvals: Approvals, user_id: UserID) -> str:
+async def approve(approvals: Approvals, user_id: UserID) -> str:
     """Let the user log in, and speak. RegistrationError if there is none."""
-    newcomers = subsystem.newcomers
     try:
-        await approvals.approve(user_id, CLI)
+        decided = await approvals.approve(user_id, CLI)
     except UserNotFound:
         raise RegistrationError(f"there is no user {user_id}") from None
-    if newcomers is not None and await newcomers.release(user_id):
-        return f"{user_id} is no longer suspended, as soon as the homeserver is told."
+    if decided.released:
+        return RELEASED.format(user_id)
     return f"{user_id} may log in."
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Awaitable, Callable, Mapping
 
-from regsys.accounts.allowed import COMMAND_LINE
 from regsys.cli.names import user_id_of
 from regsys.cli.tables import json_text
 from regsys.errors import RegistrationError, UserNotFound
@@ -35,7 +34,7 @@ async def _erase(subsystem: Subsystem, user_id: UserID, arguments: Namespace) ->
     await subsystem.administration.deactivate(user_id, True, CLI)
     await ApprovalStore(subsystem.process.database).forget(user_id)
     # Last: an entry of the erasure says that all of it was done. It names nobody.
-    done = subsystem.audit.entries(by=COMMAND_LINE, what=ERASED)
+    done = subsystem.audit.entries(by=CLI, what=ERASED)
     await subsystem.audit_entries.erase(user_id, done)
     return f"{user_id} is deactivated and erased. docs/privacy.md says what stays."
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from typing import Any, Awaitable, Callable, Iterator, Mapping, Optional
 
 from regsys.accounts.usernames import ascii_lower
-from regsys.cli.tables import printable
+from regsys.cli.names import user_id_of
+from regsys.cli.tables import json_text, printable
 from regsys.cli.times import ago, utc
 from regsys.client_api.signup_desk import MEDIA, SignupDesk
 from regsys.config.values import duration_ms
-from regsys.errors import InvalidParam, RegistrationError
-from regsys.model import UserID
+from regsys.errors import InvalidParam
 from regsys.model.networks import address_key
 from regsys.model.signups import Failures, HalfFinished, SentMessage
 from regsys.uia.stage_types import (
     CAPTCHAS,
     EMAIL_IDENTITY,
     MSISDN_STAGE,
+    REASON,
     REGISTRATION_TOKEN,
     TERMS,
 )
@@ -27,6 +27,7 @@ _WORDS: Mapping[str, str] = {
     **dict.fromkeys(CAPTCHAS.values(), "captcha"),
     REGISTRATION_TOKEN: "token",
     TERMS: "terms",
+    REASON: "reason",
     EMAIL_IDENTITY: "email",
     MSISDN_STAGE: "phone",
 }
@@ -48,7 +49,7 @@ async def _list(desk: SignupDesk, server_name: str, arguments: Namespace) -> str
             break
     shown = found[: arguments.most]
     if arguments.json:
-        return _printed([_as_json(desk, item) for item in shown])
+        return json_text([_as_json(desk, item) for item in shown])
     lines = [_line(desk, item, now_ms) for item in shown]
     if len(shown) == arguments.most:
         lines.append(f"These are the oldest {arguments.most}; --most N shows more.")
@@ -60,7 +61,7 @@ async def _list(desk: SignupDesk, server_name: str, arguments: Namespace) -> str
 async def _show(desk: SignupDesk, server_name: str, arguments: Namespace) -> str:
     found, now_ms = await desk.find(arguments.id), desk.now_ms()
     if arguments.json:
-        return _printed(_as_json(desk, found))
+        return json_text(_as_json(desk, found))
     return "\n".join([_line(desk, found, now_ms), *map(printable, _details(found, now_ms))])
 
 
@@ -94,8 +95,9 @@ def _filter(
     desk: SignupDesk, server_name: str, arguments: Namespace, now_ms: int
 ) -> Callable[[HalfFinished], bool]:
     older_ms = _duration(arguments.older_than)
-    wanted = None if arguments.name is None else _localpart(arguments.name, server_name)
-    address, stage = arguments.address, arguments.stage
+    wanted, address, stage = None, arguments.address, arguments.stage
+    if arguments.name is not None:
+        wanted = ascii_lower(user_id_of(arguments.name, server_name).localpart)
 
     def matches(found: HalfFinished) -> bool:
         of = {message.address for message in found.messages}
@@ -123,19 +125,6 @@ def _spellings(address: str) -> set[str]:
     local, at, domain = address.strip().rpartition("@")
     mail = f"{local.casefold()}@{domain.lower()}" if at else ""
     return {address, mail, address.lstrip("+"), address_key(address)} - {""}
-
-
-def _localpart(text: str, server_name: str) -> str:
-    """Of a whole user ID, or of a name."""
-    if not text.startswith("@"):
-        return ascii_lower(text)
-    try:
-        user_id = UserID.parse(text)
-    except ValueError:
-        raise RegistrationError(f"{text!r} is no user ID: write @name:{server_name}") from None
-    if user_id.server != server_name:
-        raise RegistrationError(f"{user_id} is not of this server, {server_name}")
-    return ascii_lower(user_id.localpart)
 
 
 def _name(found: HalfFinished) -> Optional[str]:
@@ -237,11 +226,6 @@ def _as_json(desk: SignupDesk, found: HalfFinished) -> Mapping[str, Any]:
         **of_session,
         "messages": [_message_json(message) for message in found.messages],
     }
-
-
-def _printed(value: Any) -> str:
-    """As JSON. All but ASCII is escaped, so that no terminal obeys it."""
-    return json.dumps(value, indent=2).replace("\x7f", "\\u007f")
 
 
 def _message_json(message: SentMessage) -> Mapping[str, Any]:

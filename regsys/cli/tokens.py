@@ -10,25 +10,28 @@ from typing import Any, Awaitable, Callable, Mapping, Union
 
 import attr
 
-from regsys.accounts.allowed import COMMAND_LINE
 from regsys.cli.results import Done
 from regsys.cli.tables import json_text, printable
 from regsys.cli.times import utc
 from regsys.config.values import duration_ms
 from regsys.errors import InvalidParam, TokenNotFound
+from regsys.model.administration import CLI
 from regsys.model.registration_tokens import RegistrationToken
 from regsys.registration_tokens import RegistrationTokens
-from regsys.web.registration_page import registration_page_url
+
+# The address of the page that a token opens.
+LinkOf = Callable[[str], str]
+Action = Callable[[RegistrationTokens, Namespace, LinkOf], Awaitable[Union[str, Done]]]
 
 
-async def _create(tokens: RegistrationTokens, arguments: Namespace) -> str:
+async def _create(tokens: RegistrationTokens, arguments: Namespace, link_of: LinkOf) -> str:
     settings: dict[str, Any] = {"uses_allowed": arguments.uses, "note": arguments.note}
     if arguments.expires is not None:
         settings["expiry_ms"] = tokens.now_ms() + _duration(arguments.expires)
     new = await tokens.create(
-        token=arguments.token, length=arguments.length, settings=settings, by=COMMAND_LINE
+        token=arguments.token, length=arguments.length, settings=settings, by=CLI
     )
-    link = registration_page_url(arguments.configuration, new.token)
+    link = link_of(new.token)
     if arguments.json:
         return json.dumps({"token": new.token, "link": link})
     if sys.stdout.isatty():
@@ -38,14 +41,14 @@ async def _create(tokens: RegistrationTokens, arguments: Namespace) -> str:
     return new.token
 
 
-async def _list(tokens: RegistrationTokens, arguments: Namespace) -> str:
+async def _list(tokens: RegistrationTokens, arguments: Namespace, link_of: LinkOf) -> str:
     if arguments.json:
         return json_text([_facts(item, tokens.now_ms()) for item in await tokens.list()])
     lines = [_line(item, tokens.now_ms()) for item in await tokens.list()]
     return "\n".join(lines) or "There are no tokens."
 
 
-async def _show(tokens: RegistrationTokens, arguments: Namespace) -> str:
+async def _show(tokens: RegistrationTokens, arguments: Namespace, link_of: LinkOf) -> str:
     found = await tokens.get(arguments.token)
     if arguments.json:
         used = [attr.asdict(use) for use in await tokens.uses(found.token)]
@@ -56,17 +59,17 @@ async def _show(tokens: RegistrationTokens, arguments: Namespace) -> str:
     return "\n".join([_line(found, tokens.now_ms()), made, *uses])
 
 
-async def _revoke(tokens: RegistrationTokens, arguments: Namespace) -> str:
-    changed = await tokens.change(arguments.token, {"revoked": not arguments.undo}, COMMAND_LINE)
+async def _revoke(tokens: RegistrationTokens, arguments: Namespace, link_of: LinkOf) -> str:
+    changed = await tokens.change(arguments.token, {"revoked": not arguments.undo}, CLI)
     return _line(changed, tokens.now_ms())
 
 
-async def _delete(tokens: RegistrationTokens, arguments: Namespace) -> Done:
+async def _delete(tokens: RegistrationTokens, arguments: Namespace, link_of: LinkOf) -> Done:
     """Each of these, as far as it is there."""
     deleted = {}
     for name in dict.fromkeys(arguments.tokens):
         try:
-            await tokens.delete(name)
+            await tokens.delete(name, CLI)
             deleted[name] = True
         except TokenNotFound:
             deleted[name] = False
@@ -79,7 +82,7 @@ async def _delete(tokens: RegistrationTokens, arguments: Namespace) -> Done:
     return Done("\n".join(lines), status)
 
 
-ACTIONS: Mapping[str, Callable[[RegistrationTokens, Namespace], Awaitable[Union[str, Done]]]] = {
+ACTIONS: Mapping[str, Action] = {
     "create": _create,
     "list": _list,
     "show": _show,

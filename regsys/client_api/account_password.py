@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from regsys import clock, json_body
+from regsys.audit.audit_log import AuditLog
 from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.password_stage import FINGERPRINT
 from regsys.credentials.hashing import HashingPool
@@ -44,6 +45,7 @@ class PasswordChanges:
     resets: Optional[Confirmation]
     clock: IReactorTime
     replay_window_ms: int
+    audit: AuditLog
     secret: bytes = attr.field(repr=False)
 
     @property
@@ -128,6 +130,12 @@ class PasswordChanges:
                 user_id=str(user_id),
                 reset=reset_sid is not None,
                 logout=wanted.ends_logins,
+            )
+            await self.audit.changed(
+                by=None,
+                what="password-set",
+                user_id=user_id,
+                details={"ends_logins": wanted.ends_logins},
             )
         elif not await self._has(new, password):
             # What confirmed another password must not confirm this one.

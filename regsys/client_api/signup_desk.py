@@ -10,8 +10,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from regsys import clock
+from regsys.audit.audit_log import AuditLog
 from regsys.errors import RegistrationError, ThreepidInUse
 from regsys.model import MailPurpose
+from regsys.model.administration import CLI
 from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.identity import masked
 from regsys.model.signups import HalfFinished, SentMessage
@@ -33,14 +35,15 @@ log = Logger()
 
 @attr.frozen(kw_only=True)
 class SignupDesk:
-    """``flows``: those of registration. What an operator does is logged, with the short id.
-    Refusals are RegistrationErrors whose text is for the operator."""
+    """``flows``: those of registration. What an operator does is logged, also in the audit log,
+    with the short id. Refusals are RegistrationErrors whose text is for the operator."""
 
     store: SignupStore
     messages: ValidationMessages
     validations: Validations
     jobs: JobStore
     flows: Sequence[Flow]
+    audit: AuditLog
     clock: IReactorTime
 
     def now_ms(self) -> int:
@@ -104,6 +107,7 @@ class SignupDesk:
             to=masked(message.address),
             id=found.id,
         )
+        await self._tell("signup-message-sent", found)
         return message
 
     async def _send_again(
@@ -137,6 +141,7 @@ class SignupDesk:
             to=masked(message.address),
             id=found.id,
         )
+        await self._tell("signup-confirmed", found)
         return message
 
     async def end(self, found: HalfFinished) -> None:
@@ -144,3 +149,7 @@ class SignupDesk:
         if not await self.store.end(found):
             raise RegistrationError("its account is made already, or is just being made")
         log.info("the unfinished registration {id} is ended by the operator", id=found.id)
+        await self._tell("signup-ended", found)
+
+    async def _tell(self, what: str, found: HalfFinished) -> None:
+        await self.audit.changed(by=CLI, what=what, details={"id": found.id})

@@ -29,7 +29,6 @@ class AccountChange:
     ends_logins: bool = True
     keeps_device: Optional[str] = None
     admin: Optional[bool] = None
-    approved: Optional[bool] = None
     display_name: Optional[str] = None
     user_type: Optional[str] = None
     external_ids: Optional[tuple[tuple[str, str], ...]] = None

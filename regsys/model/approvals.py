@@ -81,7 +81,8 @@ class Decision(str, enum.Enum):
 class Decided:
     """What was decided about an account. ``by`` and ``decided_ms`` are None if that is not known:
     the account never waited, or its record has been deleted. ``is_new``: it was decided just now,
-    not before. ``reason``: why it was refused."""
+    not before. ``reason``: why it was refused. ``released``: it was a suspended newcomer's, who is
+    released now."""
 
     user_id: UserID
     decision: Decision
@@ -89,3 +90,4 @@ class Decided:
     decided_ms: Optional[int] = None
     reason: Optional[str] = attr.field(default=None, repr=False)
     is_new: bool = False
+    released: bool = False

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 import attr
 
 from regsys.errors import InvalidParam, UserDeactivated, UserNotFound
 from regsys.model.accounts import NewPassword
 from regsys.model.administration import AccountChange
-from regsys.storage import devices, external_ids, passwords, profiles
+from regsys.model.audit import AuditEntry
+from regsys.storage import audit, devices, external_ids, passwords, profiles
 from regsys.storage.database import Database, Row, Transaction
+
+# What the audit log is told of a change, by the field that is changed.
+Entries = Mapping[str, Sequence[AuditEntry]]
+NO_ENTRIES: Entries = {}
 
 
 @attr.frozen
@@ -22,23 +27,30 @@ class AccountChangeStore:
     ended: Optional[devices.EndedLogins] = None
     logged_out: devices.LoggedOut = devices.nobody_told
 
-    async def write(self, change: AccountChange) -> Sequence[str]:
-        """The names of the fields that were changed; those that are so already are not. Raises
-        UserNotFound, UserDeactivated, InvalidParam for what a guest cannot have, ExternalIdInUse,
-        and UnknownToken if ``keeps_device`` is gone."""
-        changed, removed = await self.db.transaction("change_account", _write, change, self.ended)
+    async def write(self, change: AccountChange, entries: Entries = NO_ENTRIES) -> Sequence[str]:
+        """The names of the fields that were changed; those that are so already are not. Of the
+        ``entries`` those of the changed fields are written with them.
+
+        Raises UserNotFound, UserDeactivated, InvalidParam for what a guest cannot have,
+        ExternalIdInUse, and UnknownToken if ``keeps_device`` is gone."""
+        changed, removed = await self.db.transaction(
+            "change_account", _write, change, entries, self.ended
+        )
         if removed is not None:
             await devices.tell(removed, self.ended, self.logged_out)
         return changed
 
 
 def _write(
-    txn: Transaction, change: AccountChange, ended: Optional[devices.EndedLogins]
+    txn: Transaction,
+    change: AccountChange,
+    entries: Entries,
+    ended: Optional[devices.EndedLogins],
 ) -> tuple[Sequence[str], Optional[devices.Removed]]:
     # The lock comes first: as in a change of the password by its user, a login that is under way
     # has committed, or finds what is written here.
     user = txn.one(
-        "SELECT deactivated, is_guest, password_hash, admin, approved, user_type FROM users"
+        "SELECT deactivated, is_guest, password_hash, admin, user_type FROM users"
         " WHERE user_id = ?" + txn.dialect.for_update,
         (str(change.user_id),),
     )
@@ -56,6 +68,7 @@ def _write(
         profiles.put_display_name(txn, change.user_id, change.display_name or None)
     if change.external_ids is not None and "external_ids" in wanted:
         external_ids.replace(txn, change.user_id, change.external_ids)
+    audit.record(txn, [entry for field in wanted for entry in entries.get(field, ())])
     return wanted, _write_password(txn, change, ended) if "password" in wanted else None
 
 
@@ -64,7 +77,6 @@ def _different(txn: Transaction, change: AccountChange, user: Row) -> Sequence[s
     wanted: dict[str, Any] = {
         "password": change.password_hash,
         "admin": change.admin,
-        "approved": change.approved,
         "user_type": change.user_type,
         "display_name": change.display_name,
         "external_ids": None if change.external_ids is None else sorted({*change.external_ids}),
@@ -72,8 +84,7 @@ def _different(txn: Transaction, change: AccountChange, user: Row) -> Sequence[s
     present: dict[str, Any] = {
         "password": user[2],
         "admin": bool(user[3]),
-        "approved": bool(user[4]),
-        "user_type": user[5] or "",
+        "user_type": user[4] or "",
     }
     if change.display_name is not None:
         present["display_name"] = profiles.display_name_of(txn, change.user_id) or ""
@@ -91,18 +102,13 @@ def _check_guest(change: AccountChange) -> None:
 
 
 def _write_columns(txn: Transaction, change: AccountChange, wanted: Sequence[str]) -> None:
-    columns = {"admin": change.admin, "approved": change.approved}
-    values = {name: value for name, value in columns.items() if name in wanted}
-    if "user_type" in wanted:
-        txn.run(
-            "UPDATE users SET user_type = ? WHERE user_id = ?",
-            (change.user_type or None, str(change.user_id)),
-        )
-    if values:
-        assignments = ", ".join(f"{name} = ?" for name in values)
+    values = {"admin": change.admin, "user_type": change.user_type or None}
+    changed = {name: value for name, value in values.items() if name in wanted}
+    if changed:
+        assignments = ", ".join(f"{name} = ?" for name in changed)
         txn.run(
             f"UPDATE users SET {assignments} WHERE user_id = ?",
-            (*values.values(), str(change.user_id)),
+            (*changed.values(), str(change.user_id)),
         )
 
 

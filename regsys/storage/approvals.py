@@ -12,7 +12,7 @@ from typing import Any, Optional, Sequence
 import attr
 from zope.interface import implementer
 
-from regsys.errors import UserDeactivated, UserNotFound
+from regsys.errors import InvalidParam, UserDeactivated, UserNotFound
 from regsys.interfaces.internal import IAccountData, IExpiring
 from regsys.model import NewAccount, UserID
 from regsys.model.approvals import (
@@ -23,8 +23,9 @@ from regsys.model.approvals import (
     Queue,
     WaitingAccount,
 )
+from regsys.model.audit import AuditEntry
 from regsys.model.jobs import NewJob
-from regsys.storage import deactivation, devices, jobs
+from regsys.storage import audit, deactivation, devices, jobs
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Row, Transaction
 
@@ -52,7 +53,8 @@ def record(txn: Transaction, new: NewAccount) -> None:
 class NewDecision:
     """What ``by``, a user ID or "cli", decides about ``user_id``. ``reason``: why it is refused;
     None if that is not said. ``finish``: the job that finishes the deactivation of a refused
-    account. ``mails``: the person is told by mail."""
+    account. ``mails``: the person is told by mail. ``entries`` of the audit log are written, too.
+    """
 
     user_id: UserID
     decision: Decision
@@ -61,6 +63,7 @@ class NewDecision:
     reason: Optional[str] = attr.field(default=None, repr=False)
     finish: Optional[NewJob] = None
     mails: bool = False
+    entries: Sequence[AuditEntry] = ()
 
 
 @implementer(IAccountData, IExpiring)
@@ -99,6 +102,12 @@ class ApprovalStore:
         if removed is not None:
             await devices.tell(removed, self.ended, self.logged_out)
         return decided, written
+
+    async def withdraw(self, user_id: UserID, entries: Sequence[AuditEntry]) -> bool:
+        """Have an account wait that was approved, or never waited, as if nothing had been decided;
+        False if it waits already. Raises UserNotFound, UserDeactivated, InvalidParam for a guest.
+        """
+        return await self.db.transaction("withdraw_approval", _withdraw, user_id, entries)
 
     async def plan_notices(
         self, addresses: Sequence[str], interval_ms: int, now_ms: int
@@ -219,6 +228,7 @@ def _decide(
     else:
         after = () if new.finish is None else (new.finish,)
         removed = deactivation.deactivate(txn, new.user_id, False, after, new.decided_ms, ended)
+    audit.record(txn, new.entries)
     decided = Decided(
         user_id=new.user_id,
         decision=new.decision,
@@ -228,6 +238,30 @@ def _decide(
         is_new=True,
     )
     return decided, written, removed
+
+
+def _withdraw(txn: Transaction, user_id: UserID, entries: Sequence[AuditEntry]) -> bool:
+    row = txn.one(
+        "SELECT approved, deactivated, is_guest FROM users WHERE user_id = ?"
+        + txn.dialect.for_update,
+        (str(user_id),),
+    )
+    if row is None:
+        raise UserNotFound()
+    if not row[0]:
+        return False
+    if row[1]:
+        raise UserDeactivated()
+    if row[2]:
+        raise InvalidParam("This account is a guest's, which needs no approval.")
+    txn.run("UPDATE users SET approved = FALSE WHERE user_id = ?", (str(user_id),))
+    txn.run(
+        "UPDATE approvals SET decision = NULL, decided_ms = NULL, decided_by = NULL,"
+        " refusal_reason = NULL WHERE user_id = ?",
+        (str(user_id),),
+    )
+    audit.record(txn, entries)
+    return True
 
 
 def _earlier(txn: Transaction, user_id: UserID, deactivated: bool) -> Decided:

@@ -9,9 +9,10 @@ from zope.interface import implementer
 
 from regsys.interfaces.internal import IAccountData
 from regsys.model import NewAccount, UserID
+from regsys.model.audit import AuditEntry
 from regsys.model.jobs import NewJob
 from regsys.model.newcomers import SuspendedNewcomer
-from regsys.storage import jobs
+from regsys.storage import audit, jobs
 from regsys.storage.database import Database, Transaction
 
 RELEASE_NEWCOMER = "release_newcomer"
@@ -47,10 +48,12 @@ class NewcomerStore:
         """The suspended newcomers, the oldest first."""
         return await self.db.autocommit("suspended_newcomers", _suspended, at_most)
 
-    async def begin_release(self, user_id: UserID, now_ms: int) -> Sequence[NewJob]:
-        """Write the job that releases the user, under a lease of this process; none if they are not
-        suspended by us."""
-        return await self.db.transaction("begin_release", _begin_release, user_id, now_ms)
+    async def begin_release(
+        self, user_id: UserID, now_ms: int, entries: Sequence[AuditEntry] = ()
+    ) -> Sequence[NewJob]:
+        """Write the job that releases the user, under a lease of this process, and these entries of
+        the audit log; nothing if they are not suspended by us."""
+        return await self.db.transaction("begin_release", _begin_release, user_id, now_ms, entries)
 
     async def release_older(self, before_ms: int, at_most: int, now_ms: int) -> int:
         """Write the jobs, due now, that release those who were suspended before; returns how many
@@ -82,9 +85,12 @@ def _suspended(txn: Transaction, at_most: int) -> Sequence[SuspendedNewcomer]:
     return [SuspendedNewcomer(UserID.parse(row[0]), row[1]) for row in rows]
 
 
-def _begin_release(txn: Transaction, user_id: UserID, now_ms: int) -> Sequence[NewJob]:
+def _begin_release(
+    txn: Transaction, user_id: UserID, now_ms: int, entries: Sequence[AuditEntry]
+) -> Sequence[NewJob]:
     if not _is_suspended(txn, user_id):
         return ()
+    audit.record(txn, entries)
     return jobs.insert_held(txn, (release_job(user_id),), now_ms)
 
 

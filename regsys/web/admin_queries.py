@@ -14,7 +14,15 @@ MOST = 2**53
 
 def local_user(call: Call, server_name: str) -> UserID:
     """The user ID in the path, which is of this server; InvalidParam."""
-    text = call.path_args["user_id"]
+    return _whole_id(call.path_args["user_id"], server_name)
+
+
+def user_id_of(text: str, server_name: str) -> UserID:
+    """Of a whole user ID, or of the part before the colon. InvalidParam for another server's."""
+    return _whole_id(text, server_name) if text.startswith("@") else UserID(text, server_name)
+
+
+def _whole_id(text: str, server_name: str) -> UserID:
     try:
         user_id = UserID.parse(text)
     except ValueError:

@@ -9,8 +9,8 @@ from regsys.accounts.approvals import DEFAULT, MOST, Approvals
 from regsys.errors import InvalidParam
 from regsys.http import Call, Endpoint, Reply
 from regsys.interfaces import IAuth
-from regsys.model import UserID
 from regsys.model.approvals import Decided, WaitingAccount
+from regsys.web.admin_queries import user_id_of
 from regsys.web.login import administrator
 
 PATH = "/_regsys/v1/approvals"
@@ -46,19 +46,6 @@ def endpoints(approvals: Approvals, auth: IAuth, server_name: str) -> list[Endpo
     ]
 
 
-def user_id_of(text: str, server_name: str) -> UserID:
-    """Of a whole user ID, or of the part before the colon. InvalidParam for another server's."""
-    if not text.startswith("@"):
-        return UserID(text, server_name)
-    try:
-        user_id = UserID.parse(text)
-    except ValueError:
-        raise InvalidParam(f"{text!r} is no user ID: write @name:{server_name}") from None
-    if user_id.server != server_name:
-        raise InvalidParam(f"{user_id} is not of this server, {server_name}")
-    return user_id
-
-
 def account_json(account: WaitingAccount) -> dict[str, Any]:
     return {
         "user_id": str(account.user_id),
@@ -78,6 +65,7 @@ def decided_json(decided: Decided) -> dict[str, Any]:
         "by": decided.by,
         "decided_ts": decided.decided_ms,
         "is_new": decided.is_new,
+        "released": decided.released,
     }
 
 

@@ -32,7 +32,7 @@ from regsys.http import Call, Endpoint, Reply
 from regsys.model import Secret, UserID, token_text
 from regsys.model.approvals import MAX_REASON
 from regsys.storage.administrator_sessions import AdministratorSessionStore
-from regsys.web.approvals import user_id_of
+from regsys.web.admin_queries import user_id_of
 from regsys.web.pages import Pages
 
 PATH = "/_regsys/approvals/"

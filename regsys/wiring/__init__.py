@@ -80,7 +80,7 @@ def standalone(
     logins, ended = parts.hooks.logins.begun, parts.hooks.logins.ended
     # The end of a guest's login is told before the user's login.
     told = (ended.registered, logins.registered)
-    approvals = ApprovalParts.of(parts, own, deactivation)
+    approvals = ApprovalParts.of(parts, own, base.approvals(own))
     on_created = (metrics.registered, *base.active.on_created, *told, approvals.watch.created)
     local = LocalWriter(
         accounts=own.users,

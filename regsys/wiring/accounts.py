@@ -153,6 +153,7 @@ def password_changes(
         resets=resets,
         clock=parts.clock,
         replay_window_ms=config.sessions.replay_window_ms,
+        audit=parts.audit,
         secret=parts.process.macaroon_secret,
     )
 

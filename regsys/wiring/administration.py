@@ -13,20 +13,23 @@ from regsys.storage.user_details import UserDetailsStore
 from regsys.storage.user_lists import UserListStore
 from regsys.threepids.identity_server_bindings import Bindings
 from regsys.web import admin_changes, admin_devices, admin_users
+from regsys.wiring.foundation import Foundation
 from regsys.wiring.parts import Parts
 from regsys.wiring.stores import OwnTables
 
 
 def administration(
-    parts: Parts, own: OwnTables, bindings: Bindings, handler: RegistrationHandler
+    base: Foundation, own: OwnTables, bindings: Bindings, handler: RegistrationHandler
 ) -> Administration:
-    database = parts.process.database
+    parts, database = base.parts, base.parts.process.database
     return Administration(
         users=UserListStore(database),
         changes=AccountChangeStore(database, own.devices.ended, own.devices.logged_out),
         devices=own.devices,
         threepids=bindings.threepids,
         bindings=bindings,
+        approvals=base.approvals(own),
+        audit=parts.audit,
         register=handler.register_user,
         end_account=handler.deactivated,
         hasher=parts.process.hasher if parts.config.passwords.localdb_enabled else None,

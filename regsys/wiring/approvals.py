@@ -8,7 +8,6 @@ import attr
 
 from regsys.accounts.approval_notices import ApprovalMailer, ApprovalWatch
 from regsys.accounts.approvals import Approvals
-from regsys.accounts.deactivation import OwnDeactivation
 from regsys.client_api.credentials import PasswordCheck
 from regsys.http import Endpoint
 from regsys.interfaces import IAuth
@@ -34,17 +33,10 @@ class ApprovalParts:
     mailer: Optional[ApprovalMailer]
 
     @classmethod
-    def of(cls, parts: Parts, own: OwnTables, deactivation: OwnDeactivation) -> ApprovalParts:
+    def of(cls, parts: Parts, own: OwnTables, approvals: Approvals) -> ApprovalParts:
         config, store = parts.config, own.approvals
         return cls(
-            approvals=Approvals(
-                store=store,
-                find=own.users.find,
-                deactivation=deactivation,
-                start_jobs=parts.held_jobs.put,
-                clock=parts.clock,
-                mails=config.email is not None,
-            ),
+            approvals=approvals,
             watch=ApprovalWatch(
                 store=store,
                 config=config.approval,

@@ -14,6 +14,7 @@ from regsys.accounts.newcomers import Newcomers
 from regsys.accounts.provisioning import END_LOGINS, LoginsEnd, ProvisionedDevices, Provisioner
 from regsys.accounts.provisioning_attempts import PROVISION_EARLIER, Attempts
 from regsys.accounts.writer import LocalWriter, OnCreated
+from regsys.audit.audit_log import AuditLog
 from regsys.client_api.credentials import PasswordCheck
 from regsys.client_api.introspection import Introspection
 from regsys.config import Config, DelegationConfig, NewcomersConfig
@@ -196,6 +197,7 @@ class Delegation:
         config: Optional[NewcomersConfig],
         consents: Consents,
         rooms: Optional[AutoJoinPlanner],
+        audit: AuditLog,
     ) -> Newcomers:
         return Newcomers(
             config=config,
@@ -205,6 +207,7 @@ class Delegation:
             consents=consents,
             rooms=rooms,
             start_jobs=self.start_jobs,
+            audit=audit,
             clock=self.clock,
         )
 

@@ -151,7 +151,7 @@ def _own_accounts(
             replay_window_ms=parts.config.sessions.replay_window_ms,
         )
     )
-    yield account_deactivation.deactivate(rules.handler, actors)
+    yield account_deactivation.deactivate(rules.handler, actors, parts.audit)
     yield from _passwords(parts, own, rules, auth)
 
 

@@ -6,6 +6,7 @@ from typing import Optional
 
 import attr
 
+from regsys.accounts.approvals import Approvals
 from regsys.accounts.deactivation import Deactivation, OwnDeactivation
 from regsys.accounts.newcomers import Newcomers
 from regsys.accounts.post_consent import PostConsent
@@ -46,7 +47,7 @@ class Foundation:
         newcomers = None
         if parts.delegation is not None:
             newcomers = parts.delegation.newcomers(
-                parts.config.newcomers, consents, planned.auto_join
+                parts.config.newcomers, consents, planned.auto_join, parts.audit
             )
         return cls(
             parts=parts,
@@ -100,6 +101,19 @@ class Foundation:
             jobs=self.parts.stores.jobs,
             start_jobs=self.parts.held_jobs.put,
             clock=self.parts.clock,
+        )
+
+    def approvals(self, own: OwnTables) -> Approvals:
+        parts = self.parts
+        return Approvals(
+            store=own.approvals,
+            find=own.users.find,
+            deactivation=self.own_deactivation(own),
+            newcomers=self.newcomers,
+            audit=parts.audit,
+            start_jobs=parts.held_jobs.put,
+            clock=parts.clock,
+            mails=parts.config.email is not None,
         )
 
 

@@ -64,7 +64,7 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
         )
     administered = None
     if stores.own is not None and bindings is not None:
-        administered = administration.administration(parts, stores.own, bindings, handler)
+        administered = administration.administration(base, stores.own, bindings, handler)
     return Rules(
         handler=handler,
         blocking=blocking,

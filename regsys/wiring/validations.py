@@ -85,6 +85,7 @@ def desk(parts: Parts, validations: Validations, signup: Signup) -> SignupDesk:
         validations=validations,
         jobs=parts.stores.jobs,
         flows=signup.flows,
+        audit=parts.audit,
         clock=parts.clock,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Coroutine
 
 from twisted.internet.defer import Deferred
@@ -10,7 +11,7 @@ from twisted.logger import capturedLogs, formatEvent
 from regsys.accounts.administration import Administration
 from regsys.errors import GuestForbidden, ThreepidDenied, ThreepidInUse, UserNotFound
 from regsys.model import Registration, Secret, Threepid, UserID
-from regsys.model.administration import CLI
+from regsys.model.administration import CLI, AccountChange
 from tests.accounts.test_delegation import DelegatedCase
 from tests.doubles.synapse import HANG_UP
 from tests.support.accounts import AccountCase
@@ -129,7 +130,7 @@ class OwnTests(AccountCase):
             f"{by} has made @carol:test.example",
             f"{by} has changed {ALICE}: password",
             f"{by} has changed {ALICE}: admin",
-            f"cli has changed {ALICE}: approved",
+            f"cli has {ALICE} wait for approval",
             f"{by} has logged out {BOB} (1 devices)",
             f"{by} deactivates {BOB}",
         ):
@@ -148,3 +149,87 @@ class OwnTests(AccountCase):
         ):
             self.refused(UserNotFound, changing)
         self.refused(UserNotFound, self.setting(NOBODY, MAIL))
+
+
+class AuditTests(AccountCase):
+    """What the audit log is told of changes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.system(database=self.database, regsys={"audit": {"enabled": True}})
+
+    def entries(self) -> list[tuple[Any, ...]]:
+        """What, about whom, by whom, with which details, of all since the last call."""
+        found = self.rows("SELECT what, user_id, actor, details FROM audit ORDER BY what")
+        self.change("DELETE FROM audit")
+        return [(what, user_id, by, json.loads(more)) for what, user_id, by, more in found]
+
+    def test_changes(self) -> None:
+        """Each change is one entry, with who has made it and nothing secret; what is so already is
+        none."""
+        administration, by = administration_of(self), "@root:test.example"
+        password, mail = Secret("another horse"), Threepid("email", MAIL, self.now_ms)
+        about, carol = str(ALICE), "@carol:test.example"
+        for changing, entry in (
+            (
+                lambda: administration.set_password(ALICE, password, by),
+                ("password-set", about, by, {"ends_logins": True}),
+            ),
+            (
+                lambda: administration.set_admin(ALICE, True, CLI),
+                ("admin-set", about, CLI, {"admin": True}),
+            ),
+            (
+                lambda: administration.set_threepids(ALICE, [mail], by),
+                ("addresses-set", about, by, {"added": 1, "removed": 0}),
+            ),
+            (
+                lambda: administration.log_out(BOB, None, CLI),
+                ("logged-out", str(BOB), CLI, {"devices": 1}),
+            ),
+            (
+                lambda: administration.create(Registration(localpart="carol"), by),
+                ("registered", carol, by, {}),
+            ),
+            (
+                lambda: administration.deactivate(ALICE, True, CLI),
+                ("deactivated", about, CLI, {"erase": True}),
+            ),
+        ):
+            self.wait(changing())
+            self.assertEqual(self.entries(), [entry])
+        for again in (
+            administration.deactivate(ALICE, True, CLI),
+            administration.deactivate(ALICE, False, CLI),
+            administration.log_out(BOB, None, CLI),
+        ):
+            self.wait(again)
+        self.assertEqual(self.entries(), [])
+
+    def test_fields(self) -> None:
+        """A change of many fields is an entry for each that is not as it was, by its words."""
+        change = AccountChange(
+            user_id=ALICE,
+            by=CLI,
+            admin=False,
+            display_name="Alice",
+            user_type="bot",
+            external_ids=(("oidc", "1"),),
+        )
+        self.wait(administration_of(self).change(change))
+        words = ["display-name-set", "external-id-set", "user-type-set"]
+        self.assertEqual(self.entries(), [(word, str(ALICE), CLI, {}) for word in words])
+
+    def test_approval(self) -> None:
+        """An approval and its withdrawal, and what the queue says: nothing is left behind."""
+        administration, about = administration_of(self), str(ALICE)
+        for approved, word in ((False, "approval-withdrawn"), (True, "approved")) * 2:
+            self.clock.advance(1)
+            self.assertTrue(self.wait(administration.set_approved(ALICE, approved, CLI)))
+            self.clock.advance(1)
+            self.assertFalse(self.wait(administration.set_approved(ALICE, approved, CLI)))
+            self.assertEqual(self.entries(), [(word, about, CLI, {})])
+            queue = self.wait(administration.approvals.queue())
+            self.assertEqual(queue.count, 0 if approved else 1)
+        self.wait(administration.deactivate(ALICE, False, CLI))
+        self.assertFalse(self.wait(administration.set_approved(ALICE, True, CLI)))

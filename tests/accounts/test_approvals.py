@@ -239,6 +239,42 @@ class DecisionTests(DecisionCase):
         for canary in ("secret-canary", "choir", MAIL):
             self.assertNotIn(canary, lines)
 
+    def test_audited(self) -> None:
+        """Each decision is an entry of its transaction; the same again is none."""
+        audit = {"audit": {"enabled": True}, "approval": {"ask_reason": True}}
+        self.system(database=self.database, **{**self.options, "regsys": audit})
+        self.ask_for("bob")
+        self.change("DELETE FROM audit")
+        bob = UserID("bob", "test.example")
+        for _ in range(2):
+            self.wait(self.approvals.approve(self.alice, "cli"))
+            self.wait(self.approvals.refuse(bob, "secret-canary", "@root:test.example"))
+        self.fail(self.approvals.approve(bob, "cli"), AlreadyDecided)
+        self.assertEqual(
+            self.rows("SELECT what, user_id, actor, details FROM audit ORDER BY what"),
+            [
+                ("approved", str(self.alice), "cli", "{}"),
+                ("rejected", str(bob), "@root:test.example", "{}"),
+            ],
+        )
+
+    def test_withdrawn(self) -> None:
+        """An approval that is withdrawn leaves the account in the queue, with its reason; it is
+        decided about anew, and its person told anew."""
+        for count in (1, 2):
+            self.wait(self.approvals.approve(self.alice, "cli"))
+            self.assertEqual((len(self.sent), self.log_in().status), (count, 200))
+            self.assertTrue(self.wait(self.approvals.withdraw(self.alice, "cli")))
+            self.assertFalse(self.wait(self.approvals.withdraw(self.alice, "cli")))
+            self.assertRefused(self.log_in(), 403, AWAITING)
+            (account,) = self.wait(self.approvals.waiting()).accounts
+            self.assertEqual(account.reason, WHY)
+            self.assertIsNone(self.wait(self.approvals.decided(self.alice)))
+        nobody = UserID("nobody", "test.example")
+        self.fail(self.approvals.withdraw(nobody, "cli"), UserNotFound)
+        guest = UserID.parse(self.client.register("?kind=guest").json["user_id"])
+        self.fail(self.approvals.withdraw(guest, "cli"), InvalidParam)
+
     def test_erased(self) -> None:
         """A deactivation of an account that waits takes its reason along."""
         self.wait(self.subsystem.handler.deactivated(self.alice))

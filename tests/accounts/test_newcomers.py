@@ -10,6 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 from regsys.interfaces import Verdict
 from regsys.interfaces.internal import IExpiring
 from regsys.model import MailPurpose, Registration, Secret, Threepid, UserID
+from regsys.model.administration import CLI
 from regsys.storage.validations import ValidationStore
 from regsys.testing import MemoryRooms, provides
 from regsys.testing.rooms import MemoryRoom
@@ -23,6 +24,7 @@ from tests.support.values import wanted
 
 HOUR_S = 3600.0
 ROOM = "#lobby:test.example"
+AUDIT = {"enabled": True}
 
 
 def suspending(**more: Any) -> Mapping[str, Any]:
@@ -45,7 +47,7 @@ class NewcomerCase(DelegatedCase):
         return there
 
     def release(self, user_id: UserID = ALICE) -> bool:
-        released: bool = self.wait(self.newcomers.release(user_id))
+        released: bool = self.wait(self.newcomers.release(user_id, CLI))
         self.settle()
         return released
 
@@ -162,6 +164,20 @@ class ReleaseTests(NewcomerCase):
             self.assertFalse(self.release(user_id))
         self.assertEqual(self.double.called("v1/suspend"), 3)
 
+    def test_approved(self) -> None:
+        """Whoever approves a suspended newcomer, in whatever way, releases them; the audit log says
+        who."""
+        self.restart(**{**self.options, "regsys": {**self.options["regsys"], "audit": AUDIT}})
+        self.register()
+        self.change("DELETE FROM audit")
+        for released in (True, False):
+            decided = self.wait(self.subsystem.approvals.approve(ALICE, CLI))
+            self.settle()
+            self.assertEqual((decided.released, decided.is_new), (released, False))
+        self.assertFalse(self.is_suspended())
+        entries = self.rows("SELECT what, user_id, actor FROM audit")
+        self.assertEqual(entries, [("released", str(ALICE), CLI)])
+
     def test_away(self) -> None:
         """If the homeserver is away, the job goes on until it is back."""
         self.register()
@@ -179,7 +195,7 @@ class ReleaseTests(NewcomerCase):
         body = {"username": "alice", "password": PASSWORD, "auth": DUMMY}
         self.assertEqual(self.client.register(**body).status, 503)
         self.failed_jobs.flush()
-        self.wait(self.newcomers.release(ALICE))
+        self.wait(self.newcomers.release(ALICE, CLI))
         self.assertEqual(len(self.rows("SELECT 1 FROM newcomers")), 1)
         for _ in range(2):
             self.later()
@@ -232,7 +248,7 @@ class ReleaseTests(NewcomerCase):
     def test_deactivated(self) -> None:
         """Nobody is released who has left."""
         self.register()
-        self.wait(self.newcomers.release(UserID("nobody", "test.example")))
+        self.wait(self.newcomers.release(UserID("nobody", "test.example"), CLI))
         self.wait(self.subsystem.handler.deactivated(ALICE))
         self.settle()
         self.assertEqual(self.rows("SELECT * FROM newcomers"), [])

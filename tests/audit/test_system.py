@@ -4,9 +4,13 @@ leave it in the log."""
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any, ClassVar, Mapping
 
 from regsys import errors
+from regsys.accounts.administration import ACTS
+from regsys.accounts.approvals import ACTS as DECISIONS
 from regsys.audit.rules import RULES, rule_of
 from regsys.errors import RegistrationError
 from regsys.interfaces import Verdict
@@ -24,6 +28,14 @@ ON = {"audit": {"enabled": True}, "rc_availability": False}
 HERE, NETWORK = "192.0.2.77", "192.0.2.0/24"
 TOKENS = "/_synapse/admin/v1/registration_tokens"
 JOBS = "/_regsys/v1/jobs"
+ROOT = Path(errors.__file__).parents[1]
+
+
+def _acts() -> set[str]:
+    """What the entries say that are written where something is changed."""
+    source = "\n".join(path.read_text() for path in sorted((ROOT / "regsys").rglob("*.py")))
+    given = re.findall(r'\bwhat="([a-z-]+)"', source)
+    return {*given, *re.findall(r'\._(?:changed|tell)\((?:user_id, by, )?"([a-z-]+)"', source)}
 
 
 class AuditCase(BridgeCase):
@@ -289,6 +301,37 @@ class ChangeTests(AuditCase):
             sorted(row[0] for row in self.rows("SELECT details FROM audit")),
             ['{"count": 1}', '{"job_id": "a"}'],
         )
+
+    def test_ownActs(self) -> None:
+        """A person's own new password, and the end of the account: by nobody else."""
+        self.register("alice")
+        who = {"type": "m.login.password", "user": "alice", "password": PASSWORD}
+        token, new = self.client.post(f"{V3}/login", who).json["access_token"], "another horse"
+        self.change("DELETE FROM audit")
+        for path, body, password in (
+            ("password", {"new_password": new, "logout_devices": False}, PASSWORD),
+            ("deactivate", {}, new),
+        ):
+            session = self.send(f"{V3}/account/{path}", body, token=token).json["session"]
+            auth = {"auth": {**who, "password": password, "session": session}}
+            done = self.send(f"{V3}/account/{path}", {**body, **auth}, token=token)
+            self.assertEqual(done.status, 200, done)
+        alice = "@alice:test.example"
+        self.assertEqual(
+            self.entries(),
+            [
+                ("deactivated", alice, None, NETWORK, None, 1),
+                ("password-set", alice, None, NETWORK, None, 1),
+            ],
+        )
+
+    def test_documented(self) -> None:
+        """The page has every word that the log may have."""
+        text = (ROOT / "docs/audit.md").read_text()
+        words = {*_acts(), *ACTS.values(), *DECISIONS.values(), *RULES.values()}
+        self.assertGreater(len(words), 30)
+        missing = [word for word in sorted(words) if f"`{word}`" not in text]
+        self.assertEqual(missing, [])
 
     def test_changed(self) -> None:
         """A change that somebody else makes, in a transaction of its own."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import sqlite3
 from argparse import Namespace
@@ -13,7 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from regsys.cli import approvals as cli
-from regsys.errors import RegistrationError
+from regsys.cli.results import Done
 from tests.accounts.test_approvals import MAIL, NEEDED, WHY, ApprovalCase
 from tests.cli.test_commands import CommandCase
 
@@ -21,13 +19,15 @@ ALICE = "@alice:test.example"
 
 
 class ActionTests(ApprovalCase):
-    def start(self, action: str, *names: str, **arguments: Any) -> Deferred[str]:
+    def start(self, action: str, *names: str, **arguments: Any) -> Deferred[Done]:
         defaults = {"most": 100, "json": False, "reason": None, "names": names}
         given = Namespace(**{**defaults, **arguments})
         return Deferred.fromCoroutine(cli.ACTIONS[action](self.approvals, "test.example", given))
 
     def do(self, action: str, *names: str, **arguments: Any) -> str:
-        return self.successResultOf(self.start(action, *names, **arguments))
+        done = self.successResultOf(self.start(action, *names, **arguments))
+        self.assertEqual((done.status, done.problem), (0, None))
+        return done.text
 
     def test_list(self) -> None:
         """One line for each account, whatever is in it; the same as JSON."""
@@ -45,6 +45,13 @@ class ActionTests(ApprovalCase):
         self.ask_for("bob")
         self.assertIn("  no address  ", self.do("list"))
         self.assertIn("the oldest 1;", self.do("list", most=1))
+
+    def test_harmless(self) -> None:
+        """What a person has written reaches no terminal as a command, however it came there."""
+        self.ask_for()
+        self.change("UPDATE approvals SET reason = ?", "\x1b]0;x\x07 \u202e \x9b31m")
+        for text in (self.do("list"), self.do("list", json=True)):
+            self.assertTrue(text.replace("\n", "").isprintable(), text)
 
     def test_approve(self) -> None:
         """By names or user IDs; again it is said by whom and when."""
@@ -72,11 +79,9 @@ class ActionTests(ApprovalCase):
         self.do("refuse", "bob")
         self.change("UPDATE users SET deactivated = TRUE WHERE name_key = 'ended'")
         names = ("nobody", "bob", "@x:other.example", "@x", "ended", "alice")
-        out = io.StringIO()
-        with contextlib.redirect_stdout(out):
-            failure = self.failureResultOf(self.start("approve", *names), RegistrationError)
-        self.assertEqual(out.getvalue(), f"{ALICE} is approved.\n")
-        lines = failure.getErrorMessage().split("\nregsys: ")
+        done = self.successResultOf(self.start("approve", *names))
+        self.assertEqual((done.text, done.status), (f"{ALICE} is approved.", 1))
+        lines = (done.problem or "").split("\nregsys: ")
         for line, words in zip(
             lines,
             (

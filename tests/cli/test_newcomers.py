@@ -4,18 +4,25 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import Any, Coroutine
 
 from twisted.internet.defer import Deferred
 
 from regsys.cli import newcomers
+from regsys.cli.names import user_id_of
 from regsys.errors import RegistrationError
 from tests.accounts.test_delegation import OPTIONS
 from tests.accounts.test_newcomers import NewcomerCase, suspending
 
 
 class ActionTests(NewcomerCase):
+    def approving(self, name: str) -> Coroutine[Any, Any, str]:
+        assert self.subsystem.approvals is not None
+        user_id = user_id_of(name, "test.example")
+        return newcomers.approve(self.subsystem.approvals, user_id)
+
     def approve(self, name: str) -> str:
-        made: str = self.wait(newcomers.approve(self.subsystem, Namespace(name=name)))
+        made: str = self.wait(self.approving(name))
         self.settle()
         return made
 
@@ -45,9 +52,9 @@ class ActionTests(NewcomerCase):
         self.assertIn("is no longer suspended", self.approve("Alice"))
         self.assertFalse(self.is_suspended())
         self.change("UPDATE users SET approved = FALSE")
-        self.assertEqual(self.approve("alice"), "alice may log in.")
+        self.assertEqual(self.approve("alice"), "@alice:test.example may log in.")
         self.assertEqual(self.rows("SELECT approved FROM users"), [(1,)])
-        asked = Deferred.fromCoroutine(newcomers.approve(self.subsystem, Namespace(name="bob")))
+        asked = Deferred.fromCoroutine(self.approving("bob"))
         self.failureResultOf(asked, RegistrationError)
 
     def test_noAuthService(self) -> None:

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from regsys.cli import commands, signups
+from regsys.cli.arguments.signups import STEPS
 from regsys.cli.tables import printable
 from regsys.cli.times import ago
 from regsys.client_api.signup_desk import BETWEEN_MS
@@ -18,6 +19,7 @@ from regsys.config import Config
 from regsys.errors import LimitExceeded, MailDeferred, RegistrationError
 from regsys.interfaces import IValidationMails
 from regsys.model import MailPurpose, ValidationMail
+from tests.accounts.test_approvals import NEEDED
 from tests.cli.test_commands import CommandCase
 from tests.support import postgres
 from tests.support.case import PASSWORD
@@ -320,6 +322,19 @@ class ActionTests(DeskCase):
         for name in ("", self.its_id()[:3], "ffffffffff", "%", self.session):
             for action in ("show", "resend", "end"):
                 self.assertIn("there is no unfinished registration", self.refused(action, name))
+
+
+class ReasonTests(DeskCase):
+    options: ClassVar[Mapping[str, Any]] = {
+        "experimental_features": NEEDED,
+        "regsys": {"approval": {"ask_reason": True}},
+    }
+
+    def test_reason(self) -> None:
+        """A registration that waits for the person's reason, by the word that the help has."""
+        self.begin("alice")
+        self.assertIn("  waits for reason  not done", self.do("list"))
+        self.assertIn("reason", STEPS)
 
 
 class ArgumentTests(CommandCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import re
@@ -22,6 +23,7 @@ from regsys.storage.registration_tokens import RegistrationTokenStore
 from regsys.storage.users import UserStore
 from regsys.testing import config
 from regsys.testing.database import memory_database
+from regsys.web.registration_page import registration_page_url
 from tests.cli.test_commands import CommandCase
 from tests.support.values import using
 
@@ -33,8 +35,8 @@ CREATE = {
     "expires": None,
     "note": None,
     "json": False,
-    "configuration": config(public_baseurl="https://hs.example/deep"),
 }
+CONFIG = config(public_baseurl="https://hs.example/deep")
 LINK = "https://hs.example/deep/_matrix/static/client/register/?token="
 
 
@@ -80,7 +82,9 @@ class ActionTests(SynchronousTestCase):
             contextlib.redirect_stdout(stdout or io.StringIO()),
             contextlib.redirect_stderr(self.stderr),
         ):
-            return Deferred.fromCoroutine(cli.ACTIONS[action](self.tokens, Namespace(**given)))
+            link_of = functools.partial(registration_page_url, CONFIG)
+            work = cli.ACTIONS[action](self.tokens, Namespace(**given), link_of)
+            return Deferred.fromCoroutine(work)
 
     def do(self, action: str, **arguments: Any) -> str:
         return self.successResultOf(self.start(action, **arguments))

@@ -59,14 +59,13 @@ class ChangeTests(Tables):
         wanted = {
             "password_hash": NEW,
             "admin": True,
-            "approved": False,
             "user_type": "bot",
             "display_name": "Alice",
             "external_ids": (("b", "2"), ("a", "1")),
         }
         names = {"password", *wanted} - {"password_hash"}
         self.assertEqual({*await self.write(**wanted)}, names)
-        self.assertEqual(await self.columns(), (NEW, True, False, "bot", "Alice"))
+        self.assertEqual(await self.columns(), (NEW, True, True, "bot", "Alice"))
         self.assertEqual(await self.rows("SELECT * FROM devices"), [])
         ids = await ExternalIdStore(self.db).of_user(ALICE)
         self.assertEqual(ids, [("a", "1"), ("b", "2")])
@@ -81,8 +80,7 @@ class ChangeTests(Tables):
             ("user_type", "", (OLD, True, True, None, "alice")),
             ("display_name", "", (OLD, True, True, None, None)),
             ("display_name", "A", (OLD, True, True, None, "A")),
-            ("approved", False, (OLD, True, False, None, "A")),
-            ("admin", False, (OLD, False, False, None, "A")),
+            ("admin", False, (OLD, False, True, None, "A")),
         ):
             self.assertEqual(await self.write(**{field: value}), [field])
             self.assertEqual(await self.columns(), expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Mapping, Optional
 from urllib.parse import quote
 
+from regsys.model import UserID
 from tests.support.accounts import AccountCase
 from tests.support.case import PASSWORD
 from tests.support.client import V3, Answer
@@ -379,6 +380,11 @@ class PutTests(AdminCase):
         self.assertEqual(self.log_in("carol", PASSWORD).status, 403)
         self.assertTrue(self.put("carol", {"approved": True})["approved"])
         self.assertEqual(self.log_in("carol", PASSWORD).status, 200)
+        carol = UserID("carol", "test.example")
+        decided = self.wait(self.subsystem.approvals.decided(carol))
+        self.assertEqual((decided.decision, decided.by), ("approved", "@root:test.example"))
+        self.assertFalse(self.put("carol", {"approved": False})["approved"])
+        self.assertIsNone(self.wait(self.subsystem.approvals.decided(carol)))
 
     def test_deactivation(self) -> None:
         """It ends the account, as often as it is asked for, and for good."""

@@ -66,6 +66,7 @@ class ApiTests(ApprovalCase):
                 "by": "@root:test.example",
                 "decided_ts": began_ms,
                 "is_new": is_new,
+                "released": False,
             }
             self.assertEqual((answer.status, answer.json), (200, expected))
             self.clock.advance(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from regsys.cli.arguments.numbers import number_to
+from regsys.cli.arguments.output import add_json
 
 
 def add_approvals(approvals: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -30,9 +31,7 @@ def add_approvals(approvals: argparse.ArgumentParser, common: argparse.ArgumentP
         )
     refuse.add_argument("--reason", metavar="TEXT", help="what the person is told (default: none)")
     for parser in (approvals, listing, approve, refuse):
-        parser.add_argument(
-            "--json", action="store_true", default=argparse.SUPPRESS, help="print JSON"
-        )
+        add_json(parser, also_before_action=True)
 
 
 def add_newcomers(newcomers: argparse.ArgumentParser) -> None:

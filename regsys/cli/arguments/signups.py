@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from regsys.cli.arguments.numbers import number_to
+from regsys.cli.arguments.output import add_json
 
 # The words by which stages are called here.
-STEPS = ("token", "captcha", "terms", "email", "phone", "client")
+STEPS = ("token", "captcha", "terms", "reason", "email", "phone", "client")
 
 
 def add_signups(signups: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
@@ -48,7 +49,7 @@ def add_signups(signups: argparse.ArgumentParser, common: argparse.ArgumentParse
             which.add_argument(
                 option, dest="medium", action="store_const", const=medium, help=f"of {what}"
             )
-    _json(show)
+    add_json(show, also_before_action=True)
 
 
 def _filters(parser: argparse.ArgumentParser) -> None:
@@ -79,10 +80,4 @@ def _filters(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="show at most this many, the oldest first (default: 100)",
     )
-    _json(parser)
-
-
-def _json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--json", action="store_true", default=argparse.SUPPRESS, help="print it as JSON"
-    )
+    add_json(parser, also_before_action=True)

@@ -2,7 +2,7 @@
 
 import { _, api, aria, find, root } from "./dom.js";
 import { ask, told } from "./requests.js";
-import { chosenName, matrixID } from "./state.js";
+import { chosenName, matrixID, state } from "./state.js";
 
 const PAUSE_MS = 450; // in typing: nothing is announced before
 
@@ -38,9 +38,13 @@ export function tellName(anew) {
 }
 
 async function check(name) {
+    const query = new URLSearchParams({ username: name });
+    if (state.session) {
+        query.set("session", state.session); // to which a name that it holds is free
+    }
     let answer;
     try {
-        answer = await ask(`${api}register/available?username=${encodeURIComponent(name)}`);
+        answer = await ask(`${api}register/available?${query}`);
     } catch ({ waitMs }) {
         // It is only a help: if it fails, the server still checks at the end.
         if (waitMs && name === chosenName()) {
