@@ -6,16 +6,19 @@ from argparse import Namespace
 from typing import Awaitable, Callable, Mapping
 
 from regsys.audit.audit_log import AuditLog
-from regsys.cli.tables import printable
+from regsys.cli.tables import json_text, printable
 from regsys.cli.times import utc
 from regsys.errors import JobNotFound
 from regsys.model.administration import CLI
 from regsys.model.jobs import WaitingJob
 from regsys.storage.jobs import JobStore
+from regsys.web.jobs import job_json
 
 
 async def _list(jobs: JobStore, arguments: Namespace, now_ms: int, audit: AuditLog) -> str:
     found = await jobs.waiting(arguments.most)
+    if arguments.json:
+        return json_text([job_json(job) for job in found])
     lines = [_line(job, now_ms) for job in found]
     if len(found) == arguments.most:
         lines.append(f"These are the oldest {arguments.most}; --most N shows more.")

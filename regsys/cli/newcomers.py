@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import Optional
 
 from regsys.accounts.approvals import Approvals
 from regsys.accounts.newcomers import Newcomers
+from regsys.cli.tables import json_text
 from regsys.cli.times import utc
 from regsys.errors import RegistrationError, UserNotFound
 from regsys.model import UserID
 from regsys.model.administration import CLI
+from regsys.model.newcomers import SuspendedNewcomer
 from regsys.wiring.subsystem import Subsystem
 
 NOBODY = "No newcomer is suspended."
@@ -30,19 +33,25 @@ async def approve(approvals: Approvals, user_id: UserID) -> str:
 async def listed(subsystem: Subsystem, arguments: Namespace) -> str:
     """The suspended newcomers, one a line."""
     newcomers = subsystem.newcomers
-    if newcomers is None:
-        return NOBODY
-    found = await newcomers.store.suspended(arguments.most)
+    # Without an auth service nobody is suspended.
+    found = () if newcomers is None else await newcomers.store.suspended(arguments.most)
+    times = [(str(item.user_id), item.suspended_ms, _until_ms(newcomers, item)) for item in found]
+    if arguments.json:
+        keys = ("user_id", "suspended_ts", "until_ts")
+        return json_text([dict(zip(keys, item, strict=True)) for item in times])
     lines = [
-        f"{item.user_id}  suspended since {utc(item.suspended_ms)}"
-        f"{_until(newcomers, item.suspended_ms)}"
-        for item in found
+        f"{user_id}  suspended since {utc(since_ms)}"
+        + (f"  until {utc(until_ms)}" if until_ms else "")
+        for user_id, since_ms, until_ms in times
     ]
     if len(found) == arguments.most:
         lines.append(f"These are the oldest {arguments.most}; --most N shows more.")
     return "\n".join(lines) or NOBODY
 
 
-def _until(newcomers: Newcomers, suspended_ms: int) -> str:
-    after_ms = 0 if newcomers.config is None else newcomers.config.after_ms
-    return "" if after_ms is None else f"  until {utc(suspended_ms + after_ms)}"
+def _until_ms(newcomers: Optional[Newcomers], item: SuspendedNewcomer) -> Optional[int]:
+    """None if only an administrator or an address ends it."""
+    if newcomers is None or newcomers.config is None:
+        return item.suspended_ms
+    after_ms = newcomers.config.after_ms
+    return None if after_ms is None else item.suspended_ms + after_ms

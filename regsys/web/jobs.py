@@ -30,7 +30,7 @@ def endpoints(
             item.kind: {"count": item.count, "oldest_ts": item.oldest_ms}
             for item in await jobs.backlog()
         }
-        return Reply({"jobs": [_job_json(job) for job in found], "waiting": counted})
+        return Reply({"jobs": [job_json(job) for job in found], "waiting": counted})
 
     async def retry_all(call: Call) -> Reply:
         admin = await administrator(call, auth)
@@ -55,7 +55,7 @@ def endpoints(
     ]
 
 
-def _job_json(job: WaitingJob) -> dict[str, Any]:
+def job_json(job: WaitingJob) -> dict[str, Any]:
     return {
         "job_id": job.job_id,
         "kind": job.kind,

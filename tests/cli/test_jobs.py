@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from typing import Any
 
@@ -40,7 +41,7 @@ class ActionTests(SynchronousTestCase):
             self.wait(self.jobs.finish("told"))
 
     def start(self, action: str, **arguments: Any) -> Deferred[str]:
-        given = Namespace(**{"most": 100, "all": False, **arguments})
+        given = Namespace(**{"most": 100, "all": False, "json": False, **arguments})
         return Deferred.fromCoroutine(cli.ACTIONS[action](self.jobs, given, NOW_MS, NO_AUDIT_LOG))
 
     def do(self, action: str, **arguments: Any) -> str:
@@ -69,6 +70,9 @@ class ActionTests(SynchronousTestCase):
             ],
         )
         self.assertIn("oldest 1;", self.do("list", most=1))
+        told = json.loads(self.do("list", json=True))
+        errors = {job["job_id"]: job["last_error"] for job in told}
+        self.assertEqual(errors, {"one": "RoomRefused: full", "two": None})
 
     def test_retry(self) -> None:
         """One job is retried, or all that have failed; an unknown id is reported."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from typing import Any, Coroutine
 
@@ -26,8 +27,9 @@ class ActionTests(NewcomerCase):
         self.settle()
         return made
 
-    def listed(self, most: int = 100) -> str:
-        found: str = self.wait(newcomers.listed(self.subsystem, Namespace(most=most)))
+    def listed(self, most: int = 100, as_json: bool = False) -> str:
+        arguments = Namespace(most=most, json=as_json)
+        found: str = self.wait(newcomers.listed(self.subsystem, arguments))
         return found
 
     def test_list(self) -> None:
@@ -43,6 +45,9 @@ class ActionTests(NewcomerCase):
         self.assertEqual(self.listed(1), f"{alice}\n{more}")
         self.restart(**suspending(after="1h"))
         self.assertEqual(self.listed().splitlines()[1], f"{bob}  until 2023-11-14 23:14:20 UTC")
+        first = json.loads(self.listed(as_json=True))[0]
+        self.assertEqual(first["user_id"], "@alice:test.example")
+        self.assertEqual(first["until_ts"] - first["suspended_ts"], 3_600_000)
         self.restart(**OPTIONS)
         self.assertEqual(self.listed().splitlines()[1], f"{bob}  until 2023-11-14 22:14:20 UTC")
 

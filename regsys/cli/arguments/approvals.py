@@ -42,3 +42,4 @@ def add_newcomers(newcomers: argparse.ArgumentParser) -> None:
         metavar="N",
         help="show at most this many, the oldest first (default: 100)",
     )
+    add_json(newcomers)
