@@ -11,9 +11,8 @@ from regsys.interfaces import IAuth
 from regsys.storage.account_changes import AccountChangeStore
 from regsys.storage.user_details import UserDetailsStore
 from regsys.storage.user_lists import UserListStore
-from regsys.threepids.changes import ThreepidWriter
+from regsys.threepids.identity_server_bindings import Bindings
 from regsys.web import admin_changes, admin_devices, admin_users
-from regsys.wiring import threepids
 from regsys.wiring.foundation import Foundation
 from regsys.wiring.parts import Parts
 from regsys.wiring.stores import OwnTables
@@ -22,17 +21,16 @@ from regsys.wiring.stores import OwnTables
 def administration(
     base: Foundation,
     own: OwnTables,
-    addresses: ThreepidWriter,
+    bindings: Bindings,
     handler: RegistrationHandler,
 ) -> Administration:
     parts, database = base.parts, base.parts.process.database
-    held = threepids.of_accounts(parts, addresses, base.newcomers)
     return Administration(
         users=UserListStore(database),
         changes=AccountChangeStore(database, own.devices.ended, own.devices.logged_out),
         devices=own.devices,
-        threepids=held,
-        bindings=threepids.bindings(parts, held),
+        threepids=bindings.threepids,
+        bindings=bindings,
         approvals=base.approvals(own),
         audit=parts.audit,
         register=handler.register_user,

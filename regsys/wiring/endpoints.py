@@ -19,7 +19,7 @@ from regsys.limits.concurrency import (
 from regsys.model import MailPurpose
 from regsys.model.canonical_threepids import EMAIL, MSISDN
 from regsys.model.networks import address_key
-from regsys.threepids.changes import ThreepidWriter
+from regsys.threepids.identity_server_bindings import Bindings
 from regsys.web import (
     account,
     account_deactivation,
@@ -43,7 +43,7 @@ from regsys.web import threepids as validation_api
 from regsys.web.actors import Actors
 from regsys.web.audited import audited
 from regsys.web.pages import Pages
-from regsys.wiring import accounts, administration, threepids, uia, validations
+from regsys.wiring import accounts, administration, uia, validations
 from regsys.wiring.activity import ActivityParts
 from regsys.wiring.approvals import ApprovalParts
 from regsys.wiring.parts import Parts
@@ -75,8 +75,8 @@ def endpoints(
             made += administration.endpoints(parts, stores.own, rules.administration, auth)
     if approvals is not None:
         made += approvals.endpoints(parts, auth, rules.passwords, pages)
-    if stores.addresses is not None:
-        made += _account_threepids(parts, stores, stores.addresses, rules)
+    if rules.bindings is not None:
+        made += _account_threepids(parts, stores, rules.bindings, rules)
     if config.introspection_secret is not None:
         made.append(introspection_api.introspect(stores.auth, config.introspection_secret))
     if parts.delegation is not None:
@@ -172,13 +172,15 @@ def _passwords(parts: Parts, own: OwnTables, rules: Rules, auth: IAuth) -> Itera
 
 
 def _account_threepids(
-    parts: Parts, stores: AccountStores, addresses: ThreepidWriter, rules: Rules
+    parts: Parts, stores: AccountStores, bindings: Bindings, rules: Rules
 ) -> Sequence[Endpoint]:
-    held = threepids.of_accounts(parts, addresses, rules.newcomers)
     requests = _token_requests(parts, rules, MailPurpose.ADD_THREEPID)
-    bindings = threepids.bindings(parts, held)
     return account_threepids.endpoints(
-        held, requests, bindings, rules.reauthentication, unexpired_auth(parts, stores)
+        bindings.threepids,
+        requests,
+        bindings,
+        rules.reauthentication,
+        unexpired_auth(parts, stores),
     )
 
 

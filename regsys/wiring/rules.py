@@ -8,7 +8,6 @@ import attr
 
 from regsys.accounts.administration import Administration
 from regsys.accounts.handler import RegistrationHandler
-from regsys.accounts.newcomers import Newcomers
 from regsys.accounts.post_consent import PostConsent
 from regsys.client_api.appservice import AppserviceRequests
 from regsys.client_api.credentials import PasswordCheck
@@ -17,6 +16,7 @@ from regsys.consent import Consents
 from regsys.interfaces import IBlocking
 from regsys.interfaces.internal import ILimiter, IPhoneValidation, IRegistrationWriter
 from regsys.registration_tokens import RegistrationTokens
+from regsys.threepids.identity_server_bindings import Bindings
 from regsys.threepids.validation import Validations
 from regsys.uia.reauthentication import Reauthentication
 from regsys.wiring import accounts, activity, administration, threepids, uia, validations
@@ -26,14 +26,12 @@ from regsys.wiring.foundation import Foundation
 @attr.frozen(kw_only=True)
 class Rules:
     """If ``passwords`` is None, no password is compared. If ``reauthentication`` is None, no stage
-    lets a user confirm a request. If ``administration`` is None, accounts are not ours. If
-    ``newcomers`` is None, nobody is suspended.
-    ``token_limit`` is that of guesses at registration tokens."""
+    lets a user confirm a request. If ``bindings`` is None, nobody changes the addresses
+    of accounts here. If ``administration`` is None, accounts are not ours. ``token_limit`` is that of guesses at registration tokens."""
 
     handler: RegistrationHandler
     blocking: IBlocking
     consents: Consents
-    newcomers: Optional[Newcomers]
     tokens: RegistrationTokens
     token_limit: ILimiter
     signup: Signup
@@ -42,6 +40,7 @@ class Rules:
     phones: IPhoneValidation
     passwords: Optional[PasswordCheck]
     reauthentication: Optional[Reauthentication]
+    bindings: Optional[Bindings]
     administration: Optional[Administration]
 
 
@@ -55,14 +54,16 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
     signup = uia.signup(parts, handler, names, newcomers, token_limit, stores.users)
     sessions = validations.validations(parts, stores, newcomers, signup)
     passwords = accounts.password_check(parts, stores)
-    administered = None
-    if stores.own is not None and stores.addresses is not None:
-        administered = administration.administration(base, stores.own, stores.addresses, handler)
+    bindings, administered = None, None
+    if stores.addresses is not None:
+        held = threepids.of_accounts(parts, stores.addresses, base.newcomers)
+        bindings = threepids.bindings(parts, held)
+        if stores.own is not None:
+            administered = administration.administration(base, stores.own, bindings, handler)
     return Rules(
         handler=handler,
         blocking=blocking,
         consents=base.consents,
-        newcomers=base.newcomers,
         tokens=RegistrationTokens(
             store=parts.stores.registration_tokens, clock=parts.clock, audit=parts.audit
         ),
@@ -73,5 +74,6 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
         phones=validations.phones(parts, sessions),
         passwords=passwords,
         reauthentication=uia.reauthentication(parts, stores, passwords),
+        bindings=bindings,
         administration=administered,
     )
