@@ -26,8 +26,9 @@ from regsys.wiring.foundation import Foundation
 @attr.frozen(kw_only=True)
 class Rules:
     """If ``passwords`` is None, no password is compared. If ``reauthentication`` is None, no stage
-    lets a user confirm a request. If ``bindings`` is None, nobody changes the addresses
-    of accounts here. If ``administration`` is None, accounts are not ours. ``token_limit`` is that of guesses at registration tokens."""
+    lets a user confirm a request. If ``bindings`` is None, nobody changes the addresses of
+    accounts here. If ``administration`` is None, accounts are not ours. ``token_limit`` is that of
+    guesses at registration tokens."""
 
     handler: RegistrationHandler
     blocking: IBlocking
