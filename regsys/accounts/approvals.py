@@ -23,7 +23,8 @@ from regsys.model.approvals import (
     plain_text,
 )
 from regsys.model.jobs import NewJob
-from regsys.storage.approvals import ApprovalStore, NewDecision
+from regsys.storage.approval_decisions import NewDecision
+from regsys.storage.approvals import ApprovalStore
 
 # What the audit log calls the decisions. There "refused" is a registration that was not let in.
 ACTS = {Decision.APPROVED: "approved", Decision.REFUSED: "rejected"}

@@ -7,12 +7,11 @@ decision. It is missing for accounts that were adopted, or that an older version
 from __future__ import annotations
 
 import json
-from typing import Any, Optional, Sequence
+from typing import Optional, Sequence
 
 import attr
 from zope.interface import implementer
 
-from regsys.errors import InvalidParam, UserDeactivated, UserNotFound
 from regsys.interfaces.internal import IAccountData, IExpiring
 from regsys.model import NewAccount, UserID
 from regsys.model.approvals import (
@@ -25,12 +24,13 @@ from regsys.model.approvals import (
 )
 from regsys.model.audit import AuditEntry
 from regsys.model.jobs import NewJob
-from regsys.storage import audit, deactivation, devices, jobs
+from regsys.storage import approval_decisions, devices, jobs
+from regsys.storage.approval_decisions import NewDecision
 from regsys.storage.batches import delete_some
-from regsys.storage.database import Database, Row, Transaction
+from regsys.storage.database import Database, Transaction
 
-# Sends a mail about a decision, and one about who waits.
-DECISION_MAIL, WAITING_MAIL = "approval_decision_mail", "approvals_waiting_mail"
+# Sends a mail about who waits.
+WAITING_MAIL = "approvals_waiting_mail"
 DAY_MS = 24 * 3600 * 1000
 
 
@@ -47,23 +47,6 @@ def record(txn: Transaction, new: NewAccount) -> None:
         languages=json.dumps(request.languages),
         requested_ms=new.created_ms,
     )
-
-
-@attr.frozen(kw_only=True)
-class NewDecision:
-    """What ``by``, a user ID or "cli", decides about ``user_id``. ``reason``: why it is refused;
-    None if that is not said. ``finish``: the job that finishes the deactivation of a refused
-    account. ``mails``: the person is told by mail. ``entries`` of the audit log are written, too.
-    """
-
-    user_id: UserID
-    decision: Decision
-    by: str
-    decided_ms: int
-    reason: Optional[str] = attr.field(default=None, repr=False)
-    finish: Optional[NewJob] = None
-    mails: bool = False
-    entries: Sequence[AuditEntry] = ()
 
 
 @implementer(IAccountData, IExpiring)
@@ -87,7 +70,7 @@ class ApprovalStore:
 
     async def decided(self, user_id: UserID) -> Optional[Decided]:
         """What was decided about this account; None if nothing is known."""
-        return await self.db.autocommit("approval_decision", _decided, user_id)
+        return await self.db.autocommit("approval_decision", approval_decisions.decided, user_id)
 
     async def decide(self, new: NewDecision) -> tuple[Decided, Sequence[NewJob]]:
         """Decide about an account that waits. The first of several decisions wins; the others get
@@ -97,7 +80,7 @@ class ApprovalStore:
         and UserDeactivated for an account that has ended in another way.
         """
         decided, written, removed = await self.db.transaction(
-            "decide_approval", _decide, new, self.ended
+            "decide_approval", approval_decisions.decide, new, self.ended
         )
         if removed is not None:
             await devices.tell(removed, self.ended, self.logged_out)
@@ -107,7 +90,9 @@ class ApprovalStore:
         """Have an account wait that was approved, or never waited, as if nothing had been decided;
         False if it waits already. Raises UserNotFound, UserDeactivated, InvalidParam for a guest.
         """
-        return await self.db.transaction("withdraw_approval", _withdraw, user_id, entries)
+        return await self.db.transaction(
+            "withdraw_approval", approval_decisions.withdraw, user_id, entries
+        )
 
     async def plan_notices(
         self, addresses: Sequence[str], interval_ms: int, now_ms: int
@@ -146,7 +131,7 @@ def _waiting(txn: Transaction, at_most: int, after: Optional[Place]) -> Sequence
         " ORDER BY u.created_ms, u.user_id LIMIT ?",
         (*((-1, "") if after is None else after), at_most),
     )
-    held = _addresses(txn, [row[0] for row in rows])
+    held = approval_decisions.addresses(txn, [row[0] for row in rows])
     return [
         WaitingAccount(
             user_id=UserID.parse(row[0]),
@@ -162,17 +147,6 @@ def _waiting(txn: Transaction, at_most: int, after: Optional[Place]) -> Sequence
     ]
 
 
-def _addresses(txn: Transaction, user_ids: Sequence[str]) -> Sequence[Row]:
-    if not user_ids:
-        return ()
-    marks = ", ".join("?" for _ in user_ids)
-    return txn.all(
-        f"SELECT user_id, medium, address FROM threepids WHERE user_id IN ({marks})"
-        " ORDER BY added_ms, address",
-        user_ids,
-    )
-
-
 def _queue(txn: Transaction) -> Queue:
     row = txn.one(
         "SELECT COUNT(*), MIN(requested_ms) FROM (SELECT"
@@ -183,129 +157,6 @@ def _queue(txn: Transaction) -> Queue:
     )
     assert row is not None
     return Queue(count=row[0], oldest_ms=row[1])
-
-
-def _decided(txn: Transaction, user_id: UserID) -> Optional[Decided]:
-    row = txn.one(
-        "SELECT decision, decided_by, decided_ms, refusal_reason FROM approvals"
-        " WHERE user_id = ? AND decided_ms IS NOT NULL",
-        (str(user_id),),
-    )
-    if row is None:
-        return None
-    return Decided(
-        user_id=user_id,
-        decision=Decision(row[0]),
-        by=row[1],
-        decided_ms=row[2],
-        reason=row[3],
-    )
-
-
-def _decide(
-    txn: Transaction, new: NewDecision, ended: Optional[devices.EndedLogins]
-) -> tuple[Decided, Sequence[NewJob], Optional[devices.Removed]]:
-    # The lock decides which of several administrators is the first.
-    row = txn.one(
-        "SELECT approved, deactivated, created_ms FROM users WHERE user_id = ?"
-        + txn.dialect.for_update,
-        (str(new.user_id),),
-    )
-    if row is None:
-        raise UserNotFound()
-    if row[0] or row[1]:
-        earlier = _earlier(txn, new.user_id, deactivated=row[1])
-        # The very same one was written by an earlier try of this call, whose reply was lost.
-        is_ours = (earlier.by, earlier.decided_ms) == (new.by, new.decided_ms)
-        is_ours = is_ours and earlier.decision is new.decision
-        return attr.evolve(earlier, is_new=is_ours), (), None
-    mails = _mails(txn, new) if new.mails else ()
-    _keep(txn, new, row[2])
-    written = jobs.insert_held(txn, mails, new.decided_ms)
-    removed = None
-    if new.decision is Decision.APPROVED:
-        txn.run("UPDATE users SET approved = TRUE WHERE user_id = ?", (str(new.user_id),))
-    else:
-        after = () if new.finish is None else (new.finish,)
-        removed = deactivation.deactivate(txn, new.user_id, False, after, new.decided_ms, ended)
-    audit.record(txn, new.entries)
-    decided = Decided(
-        user_id=new.user_id,
-        decision=new.decision,
-        by=new.by,
-        decided_ms=new.decided_ms,
-        reason=new.reason,
-        is_new=True,
-    )
-    return decided, written, removed
-
-
-def _withdraw(txn: Transaction, user_id: UserID, entries: Sequence[AuditEntry]) -> bool:
-    row = txn.one(
-        "SELECT approved, deactivated, is_guest FROM users WHERE user_id = ?"
-        + txn.dialect.for_update,
-        (str(user_id),),
-    )
-    if row is None:
-        raise UserNotFound()
-    if not row[0]:
-        return False
-    if row[1]:
-        raise UserDeactivated()
-    if row[2]:
-        raise InvalidParam("This account is a guest's, which needs no approval.")
-    txn.run("UPDATE users SET approved = FALSE WHERE user_id = ?", (str(user_id),))
-    txn.run(
-        "UPDATE approvals SET decision = NULL, decided_ms = NULL, decided_by = NULL,"
-        " refusal_reason = NULL WHERE user_id = ?",
-        (str(user_id),),
-    )
-    audit.record(txn, entries)
-    return True
-
-
-def _earlier(txn: Transaction, user_id: UserID, deactivated: bool) -> Decided:
-    """What was decided before about an account that does not wait."""
-    found = _decided(txn, user_id)
-    state = Decision.REFUSED if deactivated else Decision.APPROVED
-    if found is not None and found.decision is state:
-        return found
-    if deactivated:
-        raise UserDeactivated()
-    return Decided(user_id=user_id, decision=state)
-
-
-def _keep(txn: Transaction, new: NewDecision, created_ms: int) -> None:
-    txn.run(
-        "INSERT INTO approvals (user_id, languages, requested_ms, decision, decided_ms, decided_by,"
-        " refusal_reason) VALUES (?, '[]', ?, ?, ?, ?, ?) ON CONFLICT (user_id) DO UPDATE SET"
-        " decision = excluded.decision, decided_ms = excluded.decided_ms,"
-        " decided_by = excluded.decided_by, refusal_reason = excluded.refusal_reason",
-        (
-            str(new.user_id),
-            created_ms,
-            new.decision.value,
-            new.decided_ms,
-            new.by,
-            new.reason,
-        ),
-    )
-
-
-def _mails(txn: Transaction, new: NewDecision) -> Sequence[NewJob]:
-    """One for each email address that the account has now: a refusal frees them."""
-    row = txn.one("SELECT languages FROM approvals WHERE user_id = ?", (str(new.user_id),))
-    about: dict[str, Any] = {
-        "user_id": str(new.user_id),
-        "decision": new.decision.value,
-        "reason": new.reason,
-        "languages": [] if row is None else json.loads(row[0]),
-    }
-    return [
-        NewJob(kind=DECISION_MAIL, payload={**about, "address": address})
-        for _, medium, address in _addresses(txn, [str(new.user_id)])
-        if medium == "email"
-    ]
 
 
 def _plan_notices(

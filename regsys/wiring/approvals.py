@@ -13,7 +13,8 @@ from regsys.http import Endpoint
 from regsys.interfaces import IAuth
 from regsys.jobs import Handler
 from regsys.storage.administrator_sessions import AdministratorSessionStore
-from regsys.storage.approvals import DECISION_MAIL, WAITING_MAIL
+from regsys.storage.approval_decisions import DECISION_MAIL
+from regsys.storage.approvals import WAITING_MAIL
 from regsys.web import approvals as approvals_api
 from regsys.web.approvals_page import PATH, ApprovalsPage
 from regsys.web.pages import Pages

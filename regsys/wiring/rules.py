@@ -8,7 +8,6 @@ import attr
 
 from regsys.accounts.administration import Administration
 from regsys.accounts.handler import RegistrationHandler
-from regsys.accounts.newcomers import Newcomers
 from regsys.accounts.post_consent import PostConsent
 from regsys.client_api.appservice import AppserviceRequests
 from regsys.client_api.credentials import PasswordCheck
@@ -27,14 +26,13 @@ from regsys.wiring.foundation import Foundation
 @attr.frozen(kw_only=True)
 class Rules:
     """If ``passwords`` is None, no password is compared. If ``reauthentication`` is None, no stage
-    lets a user confirm a request. If ``bindings`` is None, accounts have no addresses. If
-    ``administration`` is None, accounts are not ours. If ``newcomers`` is None, nobody is
+    lets a user confirm a request. If ``bindings`` is None, nobody changes the addresses of accounts
+    here. If ``administration`` is None, accounts are not ours. If ``newcomers`` is None, nobody is
     suspended. ``token_limit`` is that of guesses at registration tokens."""
 
     handler: RegistrationHandler
     blocking: IBlocking
     consents: Consents
-    newcomers: Optional[Newcomers]
     tokens: RegistrationTokens
     token_limit: ILimiter
     signup: Signup
@@ -57,19 +55,16 @@ def rules(base: Foundation, writer: IRegistrationWriter, post_consent: PostConse
     signup = uia.signup(parts, handler, names, newcomers, token_limit, stores.users)
     sessions = validations.validations(parts, stores, newcomers, signup)
     passwords = accounts.password_check(parts, stores)
-    bindings = None
+    bindings, administered = None, None
     if stores.addresses is not None:
-        bindings = threepids.bindings(
-            parts, threepids.of_accounts(parts, stores.addresses, base.newcomers)
-        )
-    administered = None
-    if stores.own is not None and bindings is not None:
-        administered = administration.administration(base, stores.own, bindings, handler)
+        held = threepids.of_accounts(parts, stores.addresses, base.newcomers)
+        bindings = threepids.bindings(parts, held)
+        if stores.own is not None:
+            administered = administration.administration(base, stores.own, bindings, handler)
     return Rules(
         handler=handler,
         blocking=blocking,
         consents=base.consents,
-        newcomers=base.newcomers,
         tokens=RegistrationTokens(
             store=parts.stores.registration_tokens, clock=parts.clock, audit=parts.audit
         ),

@@ -15,7 +15,8 @@ from regsys.model import UserID
 from regsys.model.approvals import MAX_REASON, Queue
 from regsys.model.jobs import Job
 from regsys.outbound.email import SMTPMailer
-from regsys.storage.approvals import DECISION_MAIL, WAITING_MAIL
+from regsys.storage.approval_decisions import DECISION_MAIL
+from regsys.storage.approvals import WAITING_MAIL
 from regsys.uia.stage_types import REASON
 from tests.support.case import DUMMY, PASSWORD, SystemCase
 from tests.support.client import V3, Answer

@@ -183,7 +183,7 @@ class CommandTests(CommandCase):
         connection.commit()
         connection.close()
         done = self.regsys("approve-user", "-c", config, "carol")
-        self.assertEqual((done.returncode, done.stdout), (0, "carol may log in.\n"))
+        self.assertEqual((done.returncode, done.stdout), (0, "@carol:test.example may log in.\n"))
         self.assertEqual(self.rows("SELECT approved FROM users"), [(1,)])
         self.assertEqual(self.regsys("approve-user", "-c", config, "nobody").returncode, 1)
 

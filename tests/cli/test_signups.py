@@ -324,6 +324,27 @@ class ActionTests(DeskCase):
                 self.assertIn("there is no unfinished registration", self.refused(action, name))
 
 
+class AuditTests(DeskCase):
+    options: ClassVar[Mapping[str, Any]] = {
+        **DeskCase.options,
+        "regsys": {"policies": POLICIES, "audit": {"enabled": True}},
+    }
+
+    def test_audited(self) -> None:
+        """What an operator does is in the audit log, with the short id and no address."""
+        session = self.up_to_the_mail()
+        self.present(session, self.start_validation())
+        self.change("DELETE FROM audit")
+        self.clock.advance(61)
+        name = self.its_id()
+        for action in ("resend", "confirm", "end"):
+            self.do(action, name, medium="email")
+        rows = self.rows("SELECT what, user_id, actor, details FROM audit ORDER BY what")
+        words = ("signup-confirmed", "signup-ended", "signup-message-sent")
+        details = json.dumps({"id": name})
+        self.assertEqual(rows, [(word, None, "cli", details) for word in words])
+
+
 class ReasonTests(DeskCase):
     options: ClassVar[Mapping[str, Any]] = {
         "experimental_features": NEEDED,

@@ -9,8 +9,10 @@ import attr
 from regsys.errors import UserDeactivated, UserNotFound
 from regsys.model import NewAccount, Threepid
 from regsys.model.approvals import ApprovalRequest, Decided, Decision, Queue, WaitingAccount
+from regsys.model.audit import AuditEntry
 from regsys.model.jobs import NewJob
-from regsys.storage.approvals import DECISION_MAIL, WAITING_MAIL, ApprovalStore, NewDecision
+from regsys.storage.approval_decisions import DECISION_MAIL, NewDecision
+from regsys.storage.approvals import WAITING_MAIL, ApprovalStore
 from regsys.storage.users import UserStore
 from regsys.testing.contracts.case import NOW_MS, Contract, account, user
 
@@ -276,6 +278,29 @@ class ApprovalStoreContract(Contract):
         self.assertNotEqual(await store.decided(user("user2")), None)
         (found,) = await store.waiting(9, None)
         self.assertEqual(found.reason, "why not")
+
+    async def test_withdraw(self) -> None:
+        """An account that was approved, or never waited, waits again, with what is known of its
+        request, and is decided about anew; its entry is written once. Nobody else does."""
+        store, users = self.make()
+        await users.create_account(waiting("alice"))
+        await users.create_account(account("key of bob", "bob"))
+        await users.create_account(waiting("ended"))
+        entry = AuditEntry(when_ms=NOW_MS, what="withdrawn", user_id=str(user("alice")))
+        for _ in range(2):
+            await store.decide(decision("alice"))
+            self.assertTrue(await store.withdraw(user("alice"), [entry]))
+            self.assertFalse(await store.withdraw(user("alice"), [entry]))
+            self.assertIsNone(await store.decided(user("alice")))
+        self.assertTrue(await store.withdraw(user("bob"), ()))
+        found = {item.user_id.localpart: item.reason for item in await store.waiting(9, None)}
+        self.assertEqual(found, {"alice": REQUEST.reason, "bob": None, "ended": REQUEST.reason})
+        await store.decide(decision("ended"))
+        await users.delete_for(user("ended"))
+        with self.assertRaises(UserDeactivated):
+            await store.withdraw(user("ended"), ())
+        with self.assertRaises(UserNotFound):
+            await store.withdraw(user("nobody"), ())
 
     async def test_deactivated(self) -> None:
         """What is known of an account is deleted with it, but not why it was refused; an erasure
