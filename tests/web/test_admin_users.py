@@ -381,10 +381,10 @@ class PutTests(AdminCase):
         self.assertTrue(self.put("carol", {"approved": True})["approved"])
         self.assertEqual(self.log_in("carol", PASSWORD).status, 200)
         carol = UserID("carol", "test.example")
-        decided = self.wait(self.subsystem.approvals.decided(carol))
+        decided = self.wait(self.subsystem.administration.approvals.decided(carol))
         self.assertEqual((decided.decision, decided.by), ("approved", "@root:test.example"))
         self.assertFalse(self.put("carol", {"approved": False})["approved"])
-        self.assertIsNone(self.wait(self.subsystem.approvals.decided(carol)))
+        self.assertIsNone(self.wait(self.subsystem.administration.approvals.decided(carol)))
 
     def test_deactivation(self) -> None:
         """It ends the account, as often as it is asked for, and for good."""
