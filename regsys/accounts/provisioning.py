@@ -193,9 +193,9 @@ class ProvisionedDevices:
 
 @attr.frozen(kw_only=True)
 class LoginsEnd:
-    """Tells the homeserver of logins that have ended here (``EndedLogins`` of storage/devices.py).
-    The homeserver keeps what it was told of a token for two minutes, unless its device is deleted
-    there."""
+    """Tells the homeserver of logins that have ended here, as ``EndedLogins`` of
+    storage/ended_logins.py. The homeserver keeps what it was told of a token for two minutes,
+    unless its device is deleted there."""
 
     homeserver: HomeserverUsers
     devices: DeviceStore
@@ -204,7 +204,7 @@ class LoginsEnd:
     clock: IReactorTime
 
     def job(self, user_id: UserID, device_ids: Sequence[str], erase: Optional[bool]) -> NewJob:
-        """``erase``: as in ``storage.devices.remove``."""
+        """``erase``: as in ``storage.ended_logins.remove``."""
         payload = {"user_id": str(user_id), "device_ids": list(device_ids), "erase": erase}
         return NewJob(kind=END_LOGINS, payload=payload)
 

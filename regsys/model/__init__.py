@@ -4,7 +4,6 @@ from regsys.model.accounts import (
     AccountFacts,
     Created,
     NewAccount,
-    Registration,
     User,
     UserType,
 )
@@ -29,6 +28,9 @@ from regsys.model.identity import (
 )
 from regsys.model.jobs import (
     JOB_LEASE_MS,
+)
+from regsys.model.registration import (
+    Registration,
 )
 from regsys.model.rooms import (
     FoundRoom,

@@ -10,7 +10,7 @@ from regsys.errors import InvalidParam, UserDeactivated, UserNotFound
 from regsys.model.accounts import NewPassword
 from regsys.model.administration import AccountChange
 from regsys.model.audit import AuditEntry
-from regsys.storage import audit, devices, external_ids, passwords, profiles
+from regsys.storage import audit, ended_logins, external_ids, passwords, profiles
 from regsys.storage.database import Database, Row, Transaction
 
 # What the audit log is told of a change, by the field that is changed.
@@ -24,8 +24,8 @@ class AccountChangeStore:
     DeviceStore."""
 
     db: Database
-    ended: Optional[devices.EndedLogins] = None
-    logged_out: devices.LoggedOut = devices.nobody_told
+    ended: Optional[ended_logins.EndedLogins] = None
+    logged_out: ended_logins.LoggedOut = ended_logins.nobody_told
 
     async def write(self, change: AccountChange, entries: Entries = NO_ENTRIES) -> Sequence[str]:
         """The names of the fields that were changed; those that are so already are not. Of the
@@ -37,7 +37,7 @@ class AccountChangeStore:
             "change_account", _write, change, entries, self.ended
         )
         if removed is not None:
-            await devices.tell(removed, self.ended, self.logged_out)
+            await ended_logins.tell(removed, self.ended, self.logged_out)
         return changed
 
 
@@ -45,8 +45,8 @@ def _write(
     txn: Transaction,
     change: AccountChange,
     entries: Entries,
-    ended: Optional[devices.EndedLogins],
-) -> tuple[Sequence[str], Optional[devices.Removed]]:
+    ended: Optional[ended_logins.EndedLogins],
+) -> tuple[Sequence[str], Optional[ended_logins.Removed]]:
     # The lock comes first: as in a change of the password by its user, a login that is under way
     # has committed, or finds what is written here.
     user = txn.one(
@@ -113,8 +113,8 @@ def _write_columns(txn: Transaction, change: AccountChange, wanted: Sequence[str
 
 
 def _write_password(
-    txn: Transaction, change: AccountChange, ended: Optional[devices.EndedLogins]
-) -> devices.Removed:
+    txn: Transaction, change: AccountChange, ended: Optional[ended_logins.EndedLogins]
+) -> ended_logins.Removed:
     assert change.password_hash is not None
     new = NewPassword(
         user_id=change.user_id,

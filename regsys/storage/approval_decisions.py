@@ -12,7 +12,7 @@ from regsys.model import UserID
 from regsys.model.approvals import Decided, Decision
 from regsys.model.audit import AuditEntry
 from regsys.model.jobs import NewJob
-from regsys.storage import audit, deactivation, devices, jobs
+from regsys.storage import audit, deactivation, ended_logins, jobs
 from regsys.storage.database import Row, Transaction
 
 # Sends a mail about a decision.
@@ -55,8 +55,8 @@ def decided(txn: Transaction, user_id: UserID) -> Optional[Decided]:
 
 
 def decide(
-    txn: Transaction, new: NewDecision, ended: Optional[devices.EndedLogins]
-) -> tuple[Decided, Sequence[NewJob], Optional[devices.Removed]]:
+    txn: Transaction, new: NewDecision, ended: Optional[ended_logins.EndedLogins]
+) -> tuple[Decided, Sequence[NewJob], Optional[ended_logins.Removed]]:
     """As ApprovalStore.decide, with the devices that a refusal removes."""
     # The lock decides which of several administrators is the first.
     row = txn.one(

@@ -24,7 +24,7 @@ from regsys.model.approvals import (
 )
 from regsys.model.audit import AuditEntry
 from regsys.model.jobs import NewJob
-from regsys.storage import approval_decisions, devices, jobs
+from regsys.storage import approval_decisions, ended_logins, jobs
 from regsys.storage.approval_decisions import NewDecision
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
@@ -56,8 +56,8 @@ class ApprovalStore:
     ``kept_ms``: how long a decision is kept."""
 
     db: Database
-    ended: Optional[devices.EndedLogins] = None
-    logged_out: devices.LoggedOut = devices.nobody_told
+    ended: Optional[ended_logins.EndedLogins] = None
+    logged_out: ended_logins.LoggedOut = ended_logins.nobody_told
     kept_ms: int = 30 * DAY_MS
 
     async def waiting(self, at_most: int, after: Optional[Place]) -> Sequence[WaitingAccount]:
@@ -83,7 +83,7 @@ class ApprovalStore:
             "decide_approval", approval_decisions.decide, new, self.ended
         )
         if removed is not None:
-            await devices.tell(removed, self.ended, self.logged_out)
+            await ended_logins.tell(removed, self.ended, self.logged_out)
         return decided, written
 
     async def withdraw(self, user_id: UserID, entries: Sequence[AuditEntry]) -> bool:

@@ -7,7 +7,7 @@ from typing import Optional, Sequence
 from regsys.model import UserID
 from regsys.model.devices import ALL_DEVICES
 from regsys.model.jobs import NewJob
-from regsys.storage import devices, external_ids, jobs, profiles
+from regsys.storage import ended_logins, external_ids, jobs, profiles
 from regsys.storage.database import Transaction
 
 
@@ -17,9 +17,9 @@ def deactivate(
     erase: bool,
     jobs_after: Sequence[NewJob],
     now_ms: int,
-    ended: Optional[devices.EndedLogins],
-) -> devices.Removed:
-    """As ``UserStore.deactivate``; the caller calls ``devices.tell`` after the commit."""
+    ended: Optional[ended_logins.EndedLogins],
+) -> ended_logins.Removed:
+    """As ``UserStore.deactivate``; the caller calls ``ended_logins.tell`` after the commit."""
     # In this order: a transaction that adds a device has locked the row, and its device is deleted
     # below, or it finds the user deactivated.
     exists = txn.run(
@@ -28,9 +28,9 @@ def deactivate(
         (erase, str(user_id)),
     )
     if not exists:
-        return devices.Removed(user_id)
+        return ended_logins.Removed(user_id)
     external_ids.forget(txn, user_id)
     if erase:
         profiles.erase(txn, user_id)
     jobs.insert_held(txn, jobs_after, now_ms)
-    return devices.remove(txn, user_id, ALL_DEVICES, ended, erase)
+    return ended_logins.remove(txn, user_id, ALL_DEVICES, ended, erase)

@@ -7,15 +7,15 @@ from typing import Optional
 from regsys.errors import LoginFailed, UnknownToken, UserDeactivated, UserNotFound
 from regsys.model.accounts import NewPassword, password_fingerprint
 from regsys.model.devices import WhichDevices
-from regsys.storage import devices, logins, sessions, validations
+from regsys.storage import ended_logins, logins, sessions, validations
 from regsys.storage.database import Transaction
 
 
 def change(
-    txn: Transaction, new: NewPassword, ended: Optional[devices.EndedLogins]
-) -> tuple[bool, devices.Removed]:
+    txn: Transaction, new: NewPassword, ended: Optional[ended_logins.EndedLogins]
+) -> tuple[bool, ended_logins.Removed]:
     """Whether it was changed now, and the devices that this has logged out."""
-    none_removed = devices.Removed(new.user_id)
+    none_removed = ended_logins.Removed(new.user_id)
     # The lock comes first: a login that checked the old password has committed, and its device is
     # removed below, or it will find the new password. Of two changes the second finds it, too.
     user = txn.one(
@@ -43,4 +43,4 @@ def change(
     validations.end_resets(txn, new.user_id)
     if not new.ends_logins:
         return True, none_removed
-    return True, devices.remove(txn, new.user_id, WhichDevices(keeping=new.device_id), ended)
+    return True, ended_logins.remove(txn, new.user_id, WhichDevices(keeping=new.device_id), ended)

@@ -8,7 +8,7 @@ import attr
 
 from regsys.model import UserID
 from regsys.storage.database import Database, Transaction
-from regsys.storage.validations import RESET
+from regsys.storage.validation_requesters import RESET
 
 # By table: the columns that name the account, and those that are told. Left out are hashes,
 # digests and secrets, which would help whoever gets hold of the copy, and the user ID itself.

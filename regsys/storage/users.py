@@ -25,6 +25,7 @@ from regsys.storage import (
     consents,
     deactivation,
     devices,
+    ended_logins,
     idempotency_keys,
     jobs,
     name_holds,
@@ -52,8 +53,8 @@ class UserStore:
     removes, as in DeviceStore."""
 
     db: Database
-    ended: Optional[devices.EndedLogins] = None
-    logged_out: devices.LoggedOut = devices.nobody_told
+    ended: Optional[ended_logins.EndedLogins] = None
+    logged_out: ended_logins.LoggedOut = ended_logins.nobody_told
     # True once this process has created a real user: a later one is not the first.
     _has_real_users: bool = attr.field(init=False, default=False)
 
@@ -92,7 +93,7 @@ class UserStore:
         changed, removed = await self.db.transaction(
             "change_password", passwords.change, new, self.ended
         )
-        await devices.tell(removed, self.ended, self.logged_out)
+        await ended_logins.tell(removed, self.ended, self.logged_out)
         return changed
 
     async def deactivate(
@@ -105,7 +106,7 @@ class UserStore:
         removed = await self.db.transaction(
             "deactivate_user", deactivation.deactivate, user_id, erase, jobs, now_ms, self.ended
         )
-        await devices.tell(removed, self.ended, self.logged_out)
+        await ended_logins.tell(removed, self.ended, self.logged_out)
 
     async def delete_for(self, user_id: UserID) -> None:
         await self.deactivate(user_id, False, (), 0)

@@ -23,11 +23,7 @@ from regsys.model.threepids import (
 from regsys.storage import jobs
 from regsys.storage.batches import delete_some
 from regsys.storage.database import Database, Transaction
-
-# In the column user_id, where an account that is to get the address has its user ID: for the first
-# account that presents the session, and for a reset of the password of the user who follows. No
-# user ID begins like these, so that no session is good for another purpose.
-ANY_ACCOUNT, RESET = "*", "reset "
+from regsys.storage.validation_requesters import ANY_ACCOUNT, purpose_and_user, requester
 
 
 def use(txn: Transaction, new: NewAccount) -> None:
@@ -43,7 +39,7 @@ def use_for_reset(txn: Transaction, user_id: UserID, sid: str) -> bool:
         "SELECT v.used, t.user_id FROM validations v LEFT JOIN threepids t"
         " ON t.medium = v.medium AND t.address = v.address"
         " WHERE v.sid = ? AND v.user_id = ? AND v.validated_ms IS NOT NULL",
-        (sid, _requester(MailPurpose.PASSWORD_RESET, user_id)),
+        (sid, requester(MailPurpose.PASSWORD_RESET, user_id)),
     )
     if row is None or row[1] != str(user_id):
         raise ThreepidNotValidated()
@@ -54,7 +50,7 @@ def end_resets(txn: Transaction, user_id: UserID) -> None:
     """No session that was begun to reset this user's password can do so any more."""
     txn.run(
         "DELETE FROM validations WHERE user_id = ? AND NOT used",
-        (_requester(MailPurpose.PASSWORD_RESET, user_id),),
+        (requester(MailPurpose.PASSWORD_RESET, user_id),),
     )
 
 
@@ -124,7 +120,7 @@ class ValidationStore:
             "adopt_proof_for_reset",
             _adopted,
             validated,
-            _requester(MailPurpose.PASSWORD_RESET, user_id),
+            requester(MailPurpose.PASSWORD_RESET, user_id),
             until_ms,
         )
 
@@ -148,30 +144,9 @@ class ValidationStore:
 _OPEN = "medium = ? AND address = ? AND client_secret = ? AND user_id = ? AND validated_ms IS NULL"
 
 
-def _requester(purpose: MailPurpose, user_id: Optional[UserID]) -> str:
-    """What the column user_id holds."""
-    if purpose is MailPurpose.PASSWORD_RESET:
-        return f"{RESET}{user_id or ''}"
-    if user_id is not None:
-        return str(user_id)
-    return ANY_ACCOUNT if purpose is MailPurpose.ADD_THREEPID else ""
-
-
-def _purpose_and_user(requester: str) -> tuple[MailPurpose, Optional[UserID]]:
-    """What the column user_id means."""
-    if requester == "":
-        return MailPurpose.REGISTRATION, None
-    if requester == ANY_ACCOUNT:
-        return MailPurpose.ADD_THREEPID, None
-    if not requester.startswith(RESET):
-        return MailPurpose.ADD_THREEPID, UserID.parse(requester)
-    user_id = requester[len(RESET) :]
-    return MailPurpose.PASSWORD_RESET, UserID.parse(user_id) if user_id else None
-
-
 def _begin(txn: Transaction, new: NewValidation) -> ValidationBegun:
-    requester = _requester(new.purpose, new.user_id)
-    key = (new.medium, new.address, new.client_secret, requester)
+    whose = requester(new.purpose, new.user_id)
+    key = (new.medium, new.address, new.client_secret, whose)
     # An expired session may still have its row. A session whose code has had its tries is useless
     # if its messages have no link.
     txn.run(
@@ -186,7 +161,7 @@ def _begin(txn: Transaction, new: NewValidation) -> ValidationBegun:
         address=new.address,
         client_secret=new.client_secret,
         send_attempt=new.send_attempt,
-        user_id=requester,
+        user_id=whose,
         next_link=new.next_link,
         tries=0,
         used=False,
@@ -231,7 +206,7 @@ def _get(txn: Transaction, sid: str, now_ms: int) -> Optional[Validation]:
     if not rows:
         return None
     row = rows[0]
-    purpose, user_id = _purpose_and_user(row[8])
+    purpose, user_id = purpose_and_user(row[8])
     return Validation(
         sid=sid,
         medium=row[0],
@@ -342,8 +317,8 @@ def _use(txn: Transaction, sid: str) -> bool:
 
 def _delete_for(txn: Transaction, user_id: UserID) -> None:
     for purpose in (MailPurpose.ADD_THREEPID, MailPurpose.PASSWORD_RESET):
-        requester = _requester(purpose, user_id)
-        txn.run("DELETE FROM validations WHERE user_id = ? AND user_id <> ''", (requester,))
+        whose = requester(purpose, user_id)
+        txn.run("DELETE FROM validations WHERE user_id = ? AND user_id <> ''", (whose,))
 
 
 def _delete_expired(txn: Transaction, now_ms: int, at_most: int) -> int:

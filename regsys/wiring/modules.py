@@ -28,7 +28,7 @@ def callbacks(hooks: Hooks) -> Mapping[str, Mapping[str, CallbackList[Any]]]:
             hooks.threepids,  # threepids/addresses.py
             hooks.names.usernames,  # client_api/chosen_names.py
             hooks.names.display_names,  # the same
-            logins.ended,  # storage/devices.py, after the commit
+            logins.ended,  # storage/ended_logins.py, after the commit
         ),
         "register_account_validity_callbacks": (
             hooks.accounts.expiry,  # client_api/expired_accounts.py

@@ -21,8 +21,9 @@ from regsys.model import UserID
 from regsys.storage.administrator_sessions import AdministratorSessionStore
 from regsys.storage.approvals import ApprovalStore
 from regsys.storage.consents import ConsentStore
-from regsys.storage.devices import DeviceStore, EndedLogins, LoggedOut
+from regsys.storage.devices import DeviceStore
 from regsys.storage.encryption import Encryptor
+from regsys.storage.ended_logins import EndedLogins, LoggedOut
 from regsys.storage.external_ids import ExternalIdStore
 from regsys.storage.idempotency_keys import IdempotencyKeyStore
 from regsys.storage.identity_server_bindings import BindingStore
