@@ -87,9 +87,14 @@ class BackgroundMethods(ApiBase):
         else ours."""
         own = [custom_template_directory] if custom_template_directory else []
         places: list[Any] = [*own, *self._parts.template_directories, HERE]
-        environment = Environment(
-            loader=FileSystemLoader(places), autoescape=select_autoescape(), auto_reload=False
+        environment: Any = Environment(
+            loader=FileSystemLoader(places),
+            extensions=["jinja2.ext.i18n"],
+            autoescape=select_autoescape(),
+            auto_reload=False,
         )
+        # Their sentences are in no catalogue of ours.
+        environment.install_null_translations()
         environment.globals["server_name"] = self._parts.config.server_name
         environment.filters["format_ts"] = _format_ts
         environment.filters["mxc_to_http"] = functools.partial(

@@ -92,6 +92,22 @@ ROWS: Mapping[str, tuple[int, str]] = {
     "registration_token_uses": (SOME, "'@u' || i || ':test.example', 't' || i % 1000, i"),
     "registration_token_reservations": (SOME, "md5('s' || i), 't' || i % 500, 2000000000000 + i"),
     "used_nonces": (SOME, "md5('n' || i), 2000000000000 + i"),
+    # Most are decided, and kept for a while.
+    "approvals": (
+        SOME,
+        "'@u' || i || ':test.example', 'Why', '192.0.2.1', '[]', i, i,"
+        " CASE WHEN i % 9 > 0 THEN 'approved' END,"
+        " CASE WHEN i % 9 > 0 THEN 1699000000000 + i END, NULL, NULL",
+    ),
+    "administrator_sessions": (
+        SOME,
+        "md5('c' || i), '@u' || i || ':test.example', NULL, 2000000000000 + i",
+    ),
+    "audit": (
+        SOME,
+        "md5('e' || i), 1600000000000 + i, 'registered', '@u' || i || ':test.example', NULL,"
+        " '192.0.2.0/24', 'flow', 1, '{}'",
+    ),
 }
 # The kinds of due jobs, and how many of each are claimed.
 PLACES = {"auto_join": 20, "greet": 20, "wave": 5, "fly": 20}
