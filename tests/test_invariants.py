@@ -27,6 +27,11 @@ DAMAGE = (
         "a name belongs to one account",
         "UPDATE users SET user_id = '@ALICE:test.example' WHERE name_key = 'b'",
     ),
+    (
+        "a decision is carried out",
+        "INSERT INTO approvals (user_id, languages, requested_ms, decision, decided_ms)"
+        " SELECT user_id, '[]', 1, 'refused', 2 FROM users WHERE name_key = 'alice'",
+    ),
     ("an account has a profile", "DELETE FROM profiles WHERE user_id LIKE '@alice:%'"),
     ("an account has an outcome", "DELETE FROM outcomes WHERE user_id LIKE '@alice:%'"),
     (

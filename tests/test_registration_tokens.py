@@ -96,7 +96,7 @@ class RulesTests(SynchronousTestCase):
         class Full:
             free_at: int
 
-            async def create(self, token: RegistrationToken) -> bool:
+            async def create(self, token: RegistrationToken, entries: Any = ()) -> bool:
                 asked.append(token.token)
                 return len(asked) == self.free_at
 

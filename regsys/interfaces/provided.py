@@ -19,7 +19,7 @@ from regsys.interfaces.homeserver import (
     IThreepidStore,
     IUserLookup,
 )
-from regsys.interfaces.hooks import IStage
+from regsys.interfaces.hooks import IStage, IValidationMails
 from regsys.model import FoundRoom, Login, Requester, User, UserID
 
 # The methods of an embedder's parts that are not awaited. Interfaces keep no annotations.
@@ -52,6 +52,7 @@ RESULTS: Mapping[Method, tuple[type, ...]] = {
     IMonthlyActiveUsers["count"]: (int,),
     IMonthlyActiveUsers["is_active"]: (bool,),
     IRequestSigner["authorization"]: (str,),
+    IValidationMails["send"]: (str, type(None)),
 }
 
 
