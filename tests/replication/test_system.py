@@ -291,8 +291,30 @@ SUITES: Sequence[type[SystemCase]] = (
     test_delegation.LoginTests,
     test_delegation.IntrospectionTests,
 )
+# What they ask of the master, other suites ask as well, so sockets would add nothing.
+IN_MEMORY_ONLY = {
+    test_signup_admission.LimitTests,
+    test_signup_admission.VerdictTests,
+    test_signup_dialogue.ChallengeTests,
+    test_signup_dialogue.StageTests,
+    test_signup_dialogue.ParameterTests,
+    test_signup_email.UIASessionTests,
+    test_signup_email.OwnershipTests,
+    test_signup_email.EndTests,
+    test_signup_guests.RefusedUpgradeTests,
+    test_signup_terms.UIASessionTests,
+    test_signup_tokens.FlowTests,
+    test_signup_tokens.StageTests,
+    test_register.AnswerTests,
+    test_register.RequestTests,
+    test_contradictions.OwnTests,
+    test_administration.DelegatedTests,
+    test_delegation.IntrospectionTests,
+}
 for way, kind in (("Remote", RemoteSystem), ("Sockets", OverSockets)):
     for suite in SUITES:
+        if kind is OverSockets and suite in IN_MEMORY_ONLY:
+            continue
         name = f"{way}_{suite.__module__.rpartition('.')[2]}_{suite.__name__}"
         globals()[name] = type(name, (kind, suite), {"__module__": __name__})
 del suite, kind
