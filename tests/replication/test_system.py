@@ -293,6 +293,7 @@ SUITES: Sequence[type[SystemCase]] = (
 )
 # What they ask of the master, other suites ask as well, so sockets would add nothing.
 IN_MEMORY_ONLY = {
+    test_approvals.ReasonTests,
     test_signup_admission.LimitTests,
     test_signup_admission.VerdictTests,
     test_signup_dialogue.ChallengeTests,
@@ -308,7 +309,11 @@ IN_MEMORY_ONLY = {
     test_register.AnswerTests,
     test_register.RequestTests,
     test_contradictions.OwnTests,
+    test_admin_users.PutTests,
     test_administration.DelegatedTests,
+    test_account_password.ChangeTests,
+    test_password_reset.ResetTests,
+    test_devices.DeleteTests,
     test_delegation.IntrospectionTests,
 }
 for way, kind in (("Remote", RemoteSystem), ("Sockets", OverSockets)):
